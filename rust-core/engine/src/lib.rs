@@ -1,0 +1,1 @@
+//! Runs language models on the device.

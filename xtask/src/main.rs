@@ -1,0 +1,2 @@
+//! The one command surface of the repository.
+fn main() {}
