@@ -1,1 +1,12 @@
-//! Runs language models on the device.
+//! Runs language models on the device: GGUF files, quantized inference, chat sessions.
+//!
+//! The rooms, in the order data flows: [`gguf`] reads the file, `weights` decides where bytes
+//! live, `tokenize` and `template` turn messages into tokens, `model` computes logits, `session`
+//! holds the conversation, `metrics` says what it cost.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+pub mod gguf;
+pub mod model;
+
+pub use error::{Error, Result};

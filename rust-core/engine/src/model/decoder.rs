@@ -1,0 +1,51 @@
+//! What a session asks of a model: append tokens, get logits, cut the cache back.
+
+use crate::error::Result;
+
+/// A model together with one KV cache: the state of one conversation.
+///
+/// Implementations share the weights and take turns on the compute pool, so a decoder may wait
+/// in [`Decoder::forward`] for another session's step to end, never longer than one chunk each.
+pub trait Decoder: Send {
+    /// Number of logits per position.
+    fn vocab_size(&self) -> usize;
+
+    /// Most positions that the KV cache holds.
+    fn context_length(&self) -> usize;
+
+    /// Positions now in the KV cache.
+    fn position(&self) -> usize;
+
+    /// Most tokens that one call of [`Decoder::forward`] takes. Cancelling takes effect between
+    /// calls.
+    fn max_chunk(&self) -> usize;
+
+    /// Appends `tokens` (1 to `max_chunk` of them) at the present position. When `logits` is
+    /// given it is filled with the logits after the last token, `vocab_size` values.
+    ///
+    /// The logits are the same bits however a prompt is cut into calls.
+    ///
+    /// # Errors
+    /// [`crate::Error::ContextFull`] when they do not fit, [`crate::Error::InvalidArgument`] for a
+    /// token outside the vocabulary; the cache is then as it was before.
+    fn forward(&mut self, tokens: &[u32], logits: Option<&mut [f32]>) -> Result<()>;
+
+    /// Like [`Decoder::forward`], with the logits after each of the tokens:
+    /// `logits` is `[tokens.len()][vocab_size]`.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`].
+    fn forward_all(&mut self, tokens: &[u32], logits: &mut [f32]) -> Result<()>;
+
+    /// Forgets every position from `position` on. A position past the end changes nothing.
+    fn truncate(&mut self, position: usize);
+
+    /// A second decoder with the same cache contents; both go their own way from here.
+    ///
+    /// # Errors
+    /// [`crate::Error::OutOfMemory`] when the cache cannot be copied.
+    fn fork(&self) -> Result<Box<dyn Decoder>>;
+
+    /// Bytes that the KV cache takes at its present position.
+    fn kv_bytes(&self) -> u64;
+}
