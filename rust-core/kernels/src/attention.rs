@@ -1,0 +1,410 @@
+//! Causal attention with grouped queries, a sliding window, and the softmax computed on the way
+//! (Milakov and Gimelshein, 2018; Dao et al., 2022).
+//!
+//! Keys are visited in tiles of [`KV_BLOCK`] positions that start at fixed multiples of it. For
+//! one query and head a tile gives: scores (canonical dot products, see [`crate::lanes`]); the
+//! new maximum m'; the sums so far times e^(m - m'); then the keys' e^(score - m') in the order
+//! of their positions. So a row's bits depend on no other row, nor on how the batch was cut.
+
+use half::f16;
+
+use crate::disjoint::Disjoint;
+use crate::float::{Element, dot8};
+use crate::isa::Isa;
+use crate::lanes::{Kernel, Lanes, dispatch, map};
+use crate::math;
+use crate::pool::Pool;
+
+/// Positions in a block of the KV cache, and in a tile of attention.
+pub const KV_BLOCK: usize = 64;
+
+/// Query rows in a task: enough that a tile of keys, once in the cache, is used often.
+const ROWS: usize = 16;
+
+mod sealed {
+    /// Closes [`KvElem`](super::KvElem) to types whose layout the kernels know.
+    #[allow(unreachable_pub)]
+    pub trait Sealed {
+        const F16: bool;
+    }
+    impl Sealed for f32 {
+        const F16: bool = false;
+    }
+    impl Sealed for half::f16 {
+        const F16: bool = true;
+    }
+}
+
+/// An element of the KV cache: `f32` or [`half::f16`].
+pub trait KvElem: Copy + Send + Sync + sealed::Sealed + 'static {
+    /// Rounds to nearest even.
+    fn from_f32(x: f32) -> Self;
+    /// Exact.
+    fn to_f32(self) -> f32;
+}
+
+impl KvElem for f32 {
+    #[inline(always)]
+    fn from_f32(x: f32) -> Self {
+        x
+    }
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
+}
+
+impl KvElem for f16 {
+    #[inline(always)]
+    fn from_f32(x: f32) -> Self {
+        f16::from_f32(x)
+    }
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        f16::to_f32(self)
+    }
+}
+
+/// Keys and values of one layer, in blocks of [`KV_BLOCK`] positions.
+///
+/// Block `b` holds the positions from `b * KV_BLOCK` on, as `[kv_head][position][head_dim]`;
+/// places not written yet may hold anything.
+pub trait KvLayer<T>: Sync {
+    /// The keys of block `b`.
+    fn k_block(&self, b: usize) -> &[T];
+    /// The values of block `b`.
+    fn v_block(&self, b: usize) -> &[T];
+}
+
+/// The shape and rules of a layer's attention.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub n_head: usize,
+    /// Key and value heads; each serves `n_head / n_kv_head` query heads in a row.
+    pub n_kv_head: usize,
+    /// Elements of a head.
+    pub head_dim: usize,
+    /// Factor of the scores, usually `1 / sqrt(head_dim)`.
+    pub scale: f32,
+    /// Bounds the scaled scores to `cap * tanh(score / cap)` (Gemma 2).
+    pub soft_cap: Option<f32>,
+    /// A query at `p` sees the keys in `(p - window, p]`.
+    pub window: Option<usize>,
+}
+
+/// Attention of consecutive query rows over the keys up to and including each row's position.
+///
+/// `q` and `out` are `[rows][n_head * head_dim]`; row `r` sits at position `pos0 + r`, and the
+/// cache holds all positions up to the last row's (those outside the window are not read).
+///
+/// # Panics
+/// If the heads do not divide, a window is 0, `q` is no whole number of rows or not as long as
+/// `out`, or a block of `kv` is shorter than its shape.
+#[allow(clippy::too_many_arguments)]
+pub fn attention<T: KvElem>(
+    pool: &Pool,
+    isa: Isa,
+    shape: &AttentionShape,
+    q: &[f32],
+    pos0: usize,
+    kv: &dyn KvLayer<T>,
+    out: &mut [f32],
+) {
+    let width = shape.n_head * shape.head_dim;
+    assert!(
+        shape.n_kv_head > 0 && shape.n_head.is_multiple_of(shape.n_kv_head),
+        "heads must divide"
+    );
+    assert!(shape.window != Some(0), "a window sees at least one key");
+    assert!(
+        q.len() == out.len() && width > 0 && q.len().is_multiple_of(width),
+        "q and out are whole rows"
+    );
+    let rows = q.len() / width;
+    let out = Disjoint::new(out);
+    // Heads change fastest: tasks that run together share the cost of fetching keys.
+    pool.run(rows.div_ceil(ROWS) * shape.n_head, &|task, _| {
+        let first = task / shape.n_head * ROWS;
+        let rows = first..rows.min(first + ROWS);
+        dispatch(
+            isa,
+            Head {
+                shape,
+                q,
+                pos0,
+                kv,
+                out: &out,
+                rows,
+                head: task % shape.n_head,
+            },
+        );
+    });
+}
+
+/// One head of some query rows.
+struct Head<'a, T> {
+    shape: &'a AttentionShape,
+    q: &'a [f32],
+    pos0: usize,
+    kv: &'a dyn KvLayer<T>,
+    /// The rows' elements of this head are this task's alone.
+    out: &'a Disjoint<'a, f32>,
+    rows: std::ops::Range<usize>,
+    head: usize,
+}
+
+/// Running maximum of the scores and sum of their exponentials.
+#[derive(Clone, Copy)]
+struct Running {
+    max: f32,
+    sum: f32,
+}
+
+impl<T: KvElem> Kernel for Head<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let (head_dim, n_head) = (self.shape.head_dim, self.shape.n_head);
+        let at = |r: usize| (r * n_head + self.head) * head_dim;
+        let window = self.shape.window.unwrap_or(usize::MAX);
+        let oldest = |p: usize| (p + 1).saturating_sub(window);
+        // SAFETY: tasks have different rows or heads, and this one uses one part at a time.
+        let out = |r: usize| unsafe { self.out.part(at(r), head_dim) };
+
+        let mut running = [Running {
+            max: f32::NEG_INFINITY,
+            sum: 0.0,
+        }; ROWS];
+        self.rows.clone().for_each(|r| out(r).fill(0.0));
+        let kv_head = self.head / (n_head / self.shape.n_kv_head);
+        let size = KV_BLOCK * head_dim;
+        let first_tile = oldest(self.pos0 + self.rows.start) / KV_BLOCK;
+        let last_tile = (self.pos0 + self.rows.end - 1) / KV_BLOCK;
+        for tile in first_tile..=last_tile {
+            let start = tile * KV_BLOCK;
+            let k = &self.kv.k_block(tile)[kv_head * size..][..size];
+            let v = &self.kv.v_block(tile)[kv_head * size..][..size];
+            for r in self.rows.clone() {
+                let p = self.pos0 + r;
+                if p < start || oldest(p) >= start + KV_BLOCK {
+                    continue;
+                }
+                let seen = oldest(p).max(start) - start..(p + 1).min(start + KV_BLOCK) - start;
+                let q = &self.q[at(r)..][..head_dim];
+                let mut weights = scores::<L, T>(self.shape, q, k, seen.clone());
+                let correction = exponentials::<L>(&mut weights, &mut running[r - self.rows.start]);
+                add_values::<L, T>(out(r), v, &weights, seen, correction);
+            }
+        }
+        for r in self.rows.clone() {
+            let sum = L::splat(running[r - self.rows.start].sum);
+            map::<L>(out(r), |x| x.div(sum));
+        }
+    }
+}
+
+/// The scores of a tile's keys; those of keys not seen are -inf.
+#[inline(always)]
+fn scores<L: Lanes, T: KvElem>(
+    shape: &AttentionShape,
+    q: &[f32],
+    k: &[T],
+    seen: std::ops::Range<usize>,
+) -> [f32; KV_BLOCK] {
+    let mut scores = [f32::NEG_INFINITY; KV_BLOCK];
+    let head_dim = q.len();
+    let element = if T::F16 { Element::F16 } else { Element::F32 };
+    for first in (seen.start / 8 * 8..seen.end).step_by(8) {
+        let keys = &k[first * head_dim..][..8 * head_dim];
+        let dots: L = if head_dim.is_multiple_of(8) {
+            let rows = std::array::from_fn(|i| keys[i * head_dim..].as_ptr().cast());
+            // SAFETY: each row holds `head_dim` elements of type `T`, and `q` as many.
+            unsafe { dot8(rows, element, q) }
+        } else {
+            L::tree_sums(std::array::from_fn(|i| {
+                padded_products::<L, T>(q, &keys[i * head_dim..][..head_dim])
+            }))
+        };
+        let mut scaled = dots.mul(L::splat(shape.scale));
+        if let Some(cap) = shape.soft_cap {
+            scaled = math::tanh(scaled.div(L::splat(cap))).mul(L::splat(cap));
+        }
+        scores[first..first + 8].copy_from_slice(&scaled.to_array());
+    }
+    scores[..seen.start].fill(f32::NEG_INFINITY);
+    scores[seen.end..].fill(f32::NEG_INFINITY);
+    scores
+}
+
+/// The eight partial sums of a dot product whose tail is padded with zeros.
+#[inline(always)]
+fn padded_products<L: Lanes, T: KvElem>(q: &[f32], k: &[T]) -> L {
+    let mut sum = L::splat(0.0);
+    for (q, k) in q.chunks(8).zip(k.chunks(8)) {
+        sum = load_padded::<L, T>(k).fma(L::load_partial(q), sum);
+    }
+    sum
+}
+
+#[inline(always)]
+fn load_padded<L: Lanes, T: KvElem>(x: &[T]) -> L {
+    let mut padded = [0.0; 8];
+    for (padded, x) in padded.iter_mut().zip(x) {
+        *padded = x.to_f32();
+    }
+    L::from_array(padded)
+}
+
+/// Scores to weights, relative to the new maximum; returns the factor for what came before.
+#[inline(always)]
+fn exponentials<L: Lanes>(scores: &mut [f32; KV_BLOCK], running: &mut Running) -> f32 {
+    let (chunks, _) = scores.as_chunks_mut::<8>();
+    let mut max = L::splat(running.max);
+    for chunk in chunks.iter() {
+        max = max.max(L::from_array(*chunk));
+    }
+    let max = max
+        .to_array()
+        .into_iter()
+        .fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b });
+    let mut sums = L::splat(0.0);
+    for chunk in chunks.iter_mut() {
+        let e = math::exp(L::from_array(*chunk).sub(L::splat(max)));
+        sums = sums.add(e);
+        *chunk = e.to_array();
+    }
+    let correction = math::exp(L::splat(running.max - max)).to_array()[0];
+    running.sum = running.sum.mul_add(correction, sums.tree_sum());
+    running.max = max;
+    correction
+}
+
+/// `out = out * correction + sum of weights[j] * v[j]`, the keys in order.
+#[inline(always)]
+fn add_values<L: Lanes, T: KvElem>(
+    out: &mut [f32],
+    v: &[T],
+    weights: &[f32; KV_BLOCK],
+    seen: std::ops::Range<usize>,
+    correction: f32,
+) {
+    let head_dim = out.len();
+    assert!(seen.end <= KV_BLOCK && v.len() >= KV_BLOCK * head_dim);
+    let whole = head_dim / 8 * 8;
+    let mut d = 0;
+    while d + 64 <= whole {
+        add_columns::<L, T, 8>(out, v, weights, seen.clone(), correction, d);
+        d += 64;
+    }
+    while d < whole {
+        add_columns::<L, T, 1>(out, v, weights, seen.clone(), correction, d);
+        d += 8;
+    }
+    if whole < head_dim {
+        let mut acc = L::load_partial(&out[whole..]).mul(L::splat(correction));
+        for j in seen {
+            let v = load_padded::<L, T>(&v[j * head_dim + whole..(j + 1) * head_dim]);
+            acc = L::splat(weights[j]).fma(v, acc);
+        }
+        out[whole..].copy_from_slice(&acc.to_array()[..head_dim - whole]);
+    }
+}
+
+/// [`add_values`] for the `8 * N` elements from `d` on.
+#[inline(always)]
+fn add_columns<L: Lanes, T: KvElem, const N: usize>(
+    out: &mut [f32],
+    v: &[T],
+    weights: &[f32; KV_BLOCK],
+    seen: std::ops::Range<usize>,
+    correction: f32,
+    d: usize,
+) {
+    let head_dim = out.len();
+    let element = if T::F16 { Element::F16 } else { Element::F32 };
+    let chunks = out[d..][..8 * N].as_chunks_mut::<8>().0;
+    let mut acc: [L; N] =
+        std::array::from_fn(|i| L::from_array(chunks[i]).mul(L::splat(correction)));
+    for j in seen {
+        let weight = L::splat(weights[j]);
+        let row = v[j * head_dim + d..][..8 * N].as_ptr();
+        for (i, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: the slice just taken holds `8 * N` elements of type `T`.
+            let v: L = unsafe { element.load(row.add(8 * i).cast()) };
+            *acc = weight.fma(v, *acc);
+        }
+    }
+    for (chunk, acc) in chunks.iter_mut().zip(acc) {
+        *chunk = acc.to_array();
+    }
+}
+
+/// Writes the keys (or values) of one position, `[n_kv_head * head_dim]`, into place `slot` of
+/// its block.
+///
+/// # Panics
+/// If `slot` is not below [`KV_BLOCK`], or `src` or `block` has not the length of its shape.
+pub fn store_kv<T: KvElem>(
+    isa: Isa,
+    src: &[f32],
+    block: &mut [T],
+    slot: usize,
+    n_kv_head: usize,
+    head_dim: usize,
+) {
+    assert!(
+        slot < KV_BLOCK,
+        "slot {slot} of a block of {KV_BLOCK} positions"
+    );
+    assert_eq!(
+        src.len(),
+        n_kv_head * head_dim,
+        "store_kv: src is n_kv_head * head_dim"
+    );
+    assert_eq!(
+        block.len(),
+        KV_BLOCK * src.len(),
+        "store_kv: block is KV_BLOCK * n_kv_head * head_dim"
+    );
+    dispatch(
+        isa,
+        Store {
+            src,
+            block,
+            slot,
+            head_dim,
+        },
+    );
+}
+
+struct Store<'a, T> {
+    src: &'a [f32],
+    block: &'a mut [T],
+    slot: usize,
+    head_dim: usize,
+}
+
+impl<T: KvElem> Kernel for Store<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let head_dim = self.head_dim.max(1);
+        for (src, head) in self
+            .src
+            .chunks_exact(head_dim)
+            .zip(self.block.chunks_exact_mut(KV_BLOCK * head_dim))
+        {
+            for (src, out) in src
+                .iter()
+                .zip(&mut head[self.slot * head_dim..][..head_dim])
+            {
+                *out = T::from_f32(*src);
+            }
+        }
+    }
+}

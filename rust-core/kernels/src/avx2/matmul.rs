@@ -1,0 +1,115 @@
+//! A tile of weight rows times the whole batch, by unpacked panels or in place.
+
+use std::arch::x86_64::*;
+
+use super::formats::{self, Format, SCALES};
+use super::gemm::{PANEL_GROUP, scale_panel, tile, unpack};
+use super::gemv::dot8;
+use crate::activations::Activations;
+use crate::disjoint::Disjoint;
+use crate::matrix::Matrix;
+use crate::quant::GROUP;
+use crate::types::GgmlType;
+
+/// Weight rows in a panel: the lanes of a register.
+pub(crate) const PANEL: usize = 8;
+
+/// Activation rows from which unpacking a panel pays.
+const UNPACK_FROM: usize = 4;
+
+/// Bytes of scratch that a panel needs for each column.
+pub(crate) const PANEL_BYTES_PER_COL: usize = (PANEL_GROUP + SCALES * 4) / GROUP;
+
+/// Rows `rows` of `y[r * ldy + j] = dot(w.row(j), x.row(r))` for a quantized `w` and 8-bit `x`.
+///
+/// # Safety
+/// No other task writes these columns of `y`, whose rows of `ldy` are long enough for `w`; `x`
+/// has the columns of `w`; `scratch` holds [`PANEL_BYTES_PER_COL`] bytes for each column, aligned
+/// to 4; the processor has AVX2, FMA and F16C.
+pub(crate) unsafe fn rows(
+    w: &Matrix<'_>,
+    rows: std::ops::Range<usize>,
+    x: &Activations,
+    scratch: &mut [u8],
+    y: &Disjoint<'_, f32>,
+    ldy: usize,
+) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match w.ty() {
+            GgmlType::Q4_0 => format_rows::<formats::Q4_0>(w, rows, x, scratch, y, ldy),
+            GgmlType::Q4_1 => format_rows::<formats::Q4_1>(w, rows, x, scratch, y, ldy),
+            GgmlType::Q5_0 => format_rows::<formats::Q5_0>(w, rows, x, scratch, y, ldy),
+            GgmlType::Q5_1 => format_rows::<formats::Q5_1>(w, rows, x, scratch, y, ldy),
+            GgmlType::Q8_0 => format_rows::<formats::Q8_0>(w, rows, x, scratch, y, ldy),
+            GgmlType::Q4_K => format_rows::<formats::Q4K>(w, rows, x, scratch, y, ldy),
+            GgmlType::Q5_K => format_rows::<formats::Q5K>(w, rows, x, scratch, y, ldy),
+            GgmlType::Q6_K => format_rows::<formats::Q6K>(w, rows, x, scratch, y, ldy),
+            GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 => {
+                unreachable!("float types have no panels")
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn format_rows<F: Format>(
+    w: &Matrix<'_>,
+    rows: std::ops::Range<usize>,
+    x: &Activations,
+    scratch: &mut [u8],
+    y: &Disjoint<'_, f32>,
+    ldy: usize,
+) {
+    let groups = w.cols() / GROUP;
+    let blocks = groups / F::GROUPS;
+    assert!(x.cols() == w.cols() && scratch.len() >= PANEL_BYTES_PER_COL * w.cols());
+    let (scales, panel) = scratch.split_at_mut(groups * SCALES * 4);
+    let scales = scales.as_mut_ptr().cast::<f32>();
+    let panel = panel.as_mut_ptr();
+
+    for first in rows.clone().step_by(PANEL) {
+        let n = PANEL.min(rows.end - first);
+        // The lanes of missing rows repeat the last one; their results are dropped.
+        let pointers: [*const u8; 8] =
+            std::array::from_fn(|i| w.row(first + i.min(n - 1)).as_ptr());
+        let store = |r: usize, sums: __m256| {
+            // SAFETY: only this task writes these columns, and it writes one part at a time.
+            let out = unsafe { y.part(r * ldy + first, n) };
+            let mut all = [0.0; 8];
+            // SAFETY: the array holds eight f32.
+            unsafe { _mm256_storeu_ps(all.as_mut_ptr(), sums) };
+            if n == 8 {
+                out.copy_from_slice(&all)
+            } else {
+                out.copy_from_slice(&all[..n])
+            }
+        };
+        // SAFETY: the rows hold `blocks` blocks each, the scratch room for their panels, and
+        // `x` as many groups in each of its rows; the processor is the caller's promise.
+        unsafe {
+            scale_panel::<F>(pointers, blocks, scales);
+            let activations = |r: usize, n: usize| (x.ints(r, n).as_ptr(), x.meta(r, n).as_ptr());
+            if x.rows() < UNPACK_FROM {
+                for r in 0..x.rows() {
+                    let (ints, meta) = activations(r, 1);
+                    store(r, dot8::<F>(pointers, blocks, scales, ints, meta));
+                }
+                continue;
+            }
+            unpack::<F>(pointers, blocks, panel);
+            let mut r = 0;
+            while r + 4 <= x.rows() {
+                let (ints, meta) = activations(r, 4);
+                let sums = tile::<F, 4>(panel, scales, groups, ints, meta);
+                (0..4).for_each(|m| store(r + m, sums[m]));
+                r += 4;
+            }
+            while r < x.rows() {
+                let (ints, meta) = activations(r, 1);
+                store(r, tile::<F, 1>(panel, scales, groups, ints, meta)[0]);
+                r += 1;
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Eight f32 lanes: the vector all float kernels are written over, once for every instruction
+//! set.
+//!
+//! The canonical order of a dot product (eight partial sums striding the elements, fused
+//! multiply-adds, then a fixed tree) is a property of this type, not of a processor: the scalar
+//! lanes perform the same operations in the same order, so every instruction set gives the same
+//! bits. A wider instruction set must not widen the lanes; it may process several at once.
+
+use crate::isa::Isa;
+
+/// Eight f32 lanes. All operations are IEEE 754 with rounding to nearest even.
+pub(crate) trait Lanes: Copy {
+    fn splat(x: f32) -> Self;
+    /// # Safety
+    /// `p` points to eight readable f32; no alignment needed.
+    unsafe fn load(p: *const f32) -> Self;
+    /// # Safety
+    /// `p` points to eight readable f16; no alignment needed.
+    unsafe fn load_f16(p: *const u16) -> Self;
+    /// # Safety
+    /// `p` points to eight readable bf16; no alignment needed.
+    unsafe fn load_bf16(p: *const u16) -> Self;
+    fn to_array(self) -> [f32; 8];
+    fn add(self, other: Self) -> Self;
+    fn sub(self, other: Self) -> Self;
+    fn mul(self, other: Self) -> Self;
+    fn div(self, other: Self) -> Self;
+    /// `self * b + c`, rounded once.
+    fn fma(self, b: Self, c: Self) -> Self;
+    /// `a > b ? a : b` for each lane, so a NaN in `other` survives.
+    fn max(self, other: Self) -> Self;
+    /// `a < b ? a : b` for each lane, so a NaN in `other` survives.
+    fn min(self, other: Self) -> Self;
+    fn round_even(self) -> Self;
+    /// `2^self`, for lanes that are integers in -126..=127.
+    fn exp2_int(self) -> Self;
+    /// 0 where `self < limit`, `other` elsewhere.
+    fn zero_below(self, limit: Self, other: Self) -> Self;
+    /// The magnitude of `self` with the sign of `sign`.
+    fn copy_sign(self, sign: Self) -> Self;
+    /// Lanes 1, 0, 3, 2, 5, 4, 7, 6.
+    fn swap_pairs(self) -> Self;
+    /// Lane `i` of the result is the [tree sum](tree_sum) of `vectors[i]`.
+    fn tree_sums(vectors: [Self; 8]) -> Self;
+
+    #[inline(always)]
+    fn from_array(x: [f32; 8]) -> Self {
+        // SAFETY: the array holds eight f32.
+        unsafe { Self::load(x.as_ptr()) }
+    }
+
+    /// The lanes of one vector summed by [`tree_sum`].
+    #[inline(always)]
+    fn tree_sum(self) -> f32 {
+        tree_sum(self.to_array())
+    }
+
+    #[inline(always)]
+    fn abs(self) -> Self {
+        self.copy_sign(Self::splat(0.0))
+    }
+
+    /// Up to eight elements; the other lanes are zero.
+    #[inline(always)]
+    fn load_partial(x: &[f32]) -> Self {
+        let mut padded = [0.0; 8];
+        padded[..x.len()].copy_from_slice(x);
+        Self::from_array(padded)
+    }
+}
+
+/// The fixed tree by which eight partial sums become one.
+#[inline(always)]
+pub(crate) fn tree_sum(x: [f32; 8]) -> f32 {
+    ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]))
+}
+
+/// A computation written over [`Lanes`], to be compiled for each instruction set.
+///
+/// `run` and all it calls must be `#[inline(always)]`: only then is the code generated inside a
+/// function that has the instruction set enabled.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<L: Lanes>(self) -> Self::Output;
+}
+
+/// Executes a kernel on `isa`.
+#[inline]
+pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
+    match isa.or_scalar() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `or_scalar` returns Avx2 only on processors that have it.
+        Isa::Avx2 => unsafe { crate::avx2::lanes::run(kernel) },
+        _ => kernel.run::<crate::scalar::lanes::ScalarLanes>(),
+    }
+}
+
+/// Replaces every element by `f` of it, eight at a time. A tail is padded with zeros, so that an
+/// element's result does not depend on where it sits.
+#[inline(always)]
+pub(crate) fn map<L: Lanes>(x: &mut [f32], f: impl Fn(L) -> L) {
+    let (chunks, tail) = x.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = f(L::from_array(*chunk)).to_array();
+    }
+    let result = f(L::load_partial(tail)).to_array();
+    tail.copy_from_slice(&result[..tail.len()]);
+}
+
+/// Replaces every element of `x` by `f` of it and the element of `y` beside it.
+#[inline(always)]
+pub(crate) fn zip<L: Lanes>(x: &mut [f32], y: &[f32], f: impl Fn(L, L) -> L) {
+    let (x_chunks, x_tail) = x.as_chunks_mut::<8>();
+    let (y_chunks, y_tail) = y.as_chunks::<8>();
+    for (x, y) in x_chunks.iter_mut().zip(y_chunks) {
+        *x = f(L::from_array(*x), L::from_array(*y)).to_array();
+    }
+    let result = f(L::load_partial(x_tail), L::load_partial(y_tail)).to_array();
+    x_tail.copy_from_slice(&result[..x_tail.len()]);
+}
