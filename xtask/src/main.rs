@@ -1,2 +1,68 @@
-//! The one command surface of the repository.
-fn main() {}
+//! The one command surface of the repository: it fetches models, builds, and orders well-known
+//! tools, and says what it runs. No model logic lives here.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cache;
+mod chat;
+mod failure;
+mod fetch;
+mod models;
+mod process;
+mod suites;
+mod summary;
+mod test;
+
+use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use failure::Result;
+
+/// The commands of this repository.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Chat with a model in the terminal; fetches a small one if none is named.
+    ///
+    /// `--model FILE.gguf` takes any model and downloads nothing. `--prompt TEXT` answers once,
+    /// with the answer alone on stdout. All other arguments go to `dormouse chat` (or, with
+    /// `--prompt`, to `dormouse run`) as they are.
+    #[command(disable_help_flag = true)]
+    Chat {
+        /// --model FILE, --prompt TEXT, --help, or arguments of the dormouse command.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Fetch the models that the tests use and print their folder.
+    Models,
+    /// Run every suite and close with one line a suite.
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Chat { arguments } => chat::run(arguments),
+        Command::Models => {
+            let folder = fetch::Fetcher::from_env()?.all()?;
+            println!("{}", folder.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Test(options) => test::run(&options),
+    }
+}

@@ -1,0 +1,118 @@
+//! Running other programs, and saying so.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::failure::{Failure, Result};
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask).to_path_buf()
+}
+
+/// The cargo that runs us, or the one on the path.
+pub(crate) fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+/// A command as one would type it, with the environment that was set for it.
+pub(crate) fn show(command: &Command) -> String {
+    let quote = |word: &OsStr| {
+        let word = word.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+@%".contains(c);
+        if !word.is_empty() && word.chars().all(plain) {
+            word.into_owned()
+        } else {
+            format!("'{}'", word.replace('\'', r"'\''"))
+        }
+    };
+    let program = Path::new(command.get_program());
+    let mut words = Vec::new();
+    for (name, value) in command.get_envs() {
+        if let Some(value) = value {
+            words.push(format!("{}={}", name.to_string_lossy(), quote(value)));
+        }
+    }
+    // A toolchain's full path says nothing to the reader.
+    words.push(quote(program.file_name().unwrap_or(program.as_os_str())));
+    words.extend(command.get_args().map(quote));
+    words.join(" ")
+}
+
+/// Runs a command with its stdout on our stderr: stdout is for answers.
+///
+/// # Errors
+/// If it cannot be started or does not succeed.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    stream(command.stdout(Stdio::from(std::io::stderr())))
+}
+
+/// Runs a command whose output goes where ours goes.
+///
+/// # Errors
+/// If it cannot be started or does not succeed.
+pub(crate) fn stream(command: &mut Command) -> Result<()> {
+    let shown = show(command);
+    eprintln!("$ {shown}");
+    let status = command
+        .status()
+        .map_err(|error| Failure(format!("cannot start `{shown}`: {error}")))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure(format!("`{shown}` failed: {status}")))
+    }
+}
+
+/// Whether a command starts and succeeds; its output is dropped.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_command_can_be_typed() {
+        let mut command = Command::new("/opt/bin/cargo");
+        command
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .args(["doc", "--no-deps", "", "it's"]);
+        assert_eq!(
+            show(&command),
+            r"RUSTDOCFLAGS='-D warnings' cargo doc --no-deps '' 'it'\''s'"
+        );
+    }
+
+    #[test]
+    fn the_root_holds_the_workspace() {
+        let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("[workspace]"));
+    }
+
+    #[test]
+    fn a_failing_command_is_named() {
+        let message = run(cargo().arg("no-such-command-of-cargo"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.starts_with("`cargo no-such-command-of-cargo` failed"),
+            "{message}"
+        );
+        let message = run(&mut Command::new("no-such-program-here"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.starts_with("cannot start `no-such-program-here`"),
+            "{message}"
+        );
+    }
+}
