@@ -8,5 +8,6 @@
 mod error;
 pub mod gguf;
 pub mod model;
+pub mod tokenize;
 
 pub use error::{Error, Result};

@@ -4,6 +4,7 @@
 //! file before anything is allocated; whatever is wrong is an [`Error::CorruptModel`] that names
 //! the place. Split files come with a later issue; they belong in this room.
 
+mod builder;
 mod mapping;
 mod metadata;
 mod reader;
@@ -13,6 +14,7 @@ mod tensor;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use builder::Builder;
 pub use mapping::Mapping;
 pub use metadata::{ArrayRef, Metadata, Value};
 pub use source::Source;
