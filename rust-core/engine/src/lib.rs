@@ -6,8 +6,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
+pub mod evaluate;
 pub mod gguf;
 pub mod model;
 pub mod tokenize;
+pub mod weights;
 
 pub use error::{Error, Result};

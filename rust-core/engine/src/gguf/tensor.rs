@@ -86,7 +86,7 @@ impl TensorInfo {
             return Ok(0);
         };
         let cols = usize::try_from(self.dims[0]).map_err(|_| overflow())?;
-        if cols % ty.block_len() != 0 {
+        if !cols.is_multiple_of(ty.block_len()) {
             return Err(Error::corrupt(
                 &self.name,
                 format!(
@@ -102,7 +102,7 @@ impl TensorInfo {
 
     /// Turns the offset within the data part into one within the file, and checks it.
     pub(super) fn place(&mut self, data_start: u64, alignment: u64, file_bytes: u64) -> Result<()> {
-        if self.offset % alignment != 0 {
+        if !self.offset.is_multiple_of(alignment) {
             return Err(Error::corrupt(
                 &self.name,
                 format!("its offset {} is not aligned to {alignment}", self.offset),

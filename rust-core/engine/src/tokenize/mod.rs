@@ -79,9 +79,9 @@ impl Tokenizer {
     /// here, [`Error::CorruptModel`] when keys are missing or contradict one another.
     pub fn from_gguf(gguf: &Gguf) -> Result<Self> {
         let metadata = gguf.metadata();
-        let model = metadata
-            .str(MODEL)?
-            .ok_or_else(|| Error::corrupt(MODEL, "the key is missing: the file has no tokenizer"))?;
+        let model = metadata.str(MODEL)?.ok_or_else(|| {
+            Error::corrupt(MODEL, "the key is missing: the file has no tokenizer")
+        })?;
         // Checked before the vocabulary is read: the reader of the message wants to know this
         // first.
         let pre = match model {

@@ -203,7 +203,10 @@ mod tests {
 
     #[test]
     fn newlines_take_the_spaces_before_them() {
-        assert_eq!(words("llama-bpe", "a \n  \n  b"), ["a", " \n  \n", " ", " b"]);
+        assert_eq!(
+            words("llama-bpe", "a \n  \n  b"),
+            ["a", " \n  \n", " ", " b"]
+        );
         assert_eq!(words("llama-bpe", "(x)\n\ny"), ["(x", ")\n\n", "y"]);
         assert_eq!(words("llama-bpe", "I'LL"), ["I", "'LL"]);
     }
@@ -211,6 +214,9 @@ mod tests {
     #[test]
     fn an_unknown_name_lists_the_known() {
         let error = PreTokenizer::by_name("nonsense").err().unwrap().to_string();
-        assert!(error.contains("nonsense") && error.contains("smollm"), "{error}");
+        assert!(
+            error.contains("nonsense") && error.contains("smollm"),
+            "{error}"
+        );
     }
 }

@@ -97,8 +97,7 @@ impl Roles {
         let mut roles = Self {
             bos: named("tokenizer.ggml.bos_token_id")?.or(Some(defaults.bos).filter(inside)),
             eos: named("tokenizer.ggml.eos_token_id")?.or(Some(defaults.eos).filter(inside)),
-            unknown: named("tokenizer.ggml.unknown_token_id")?
-                .or(defaults.unknown.filter(inside)),
+            unknown: named("tokenizer.ggml.unknown_token_id")?.or(defaults.unknown.filter(inside)),
             // Nothing here pads, and some files name a token past the vocabulary.
             padding: metadata
                 .u32("tokenizer.ggml.padding_token_id")?
@@ -148,7 +147,8 @@ impl Roles {
         let has = |piece: &str| end(piece).is_some();
         // Harmony and Solar close each message with <|end|> and the answer with another token.
         let calls = has("<|call|>") || has("<|calls|>");
-        let message_end = end("<|end|>").filter(|_| calls && (has("<|return|>") || has("<|flush|>")));
+        let message_end =
+            end("<|end|>").filter(|_| calls && (has("<|return|>") || has("<|flush|>")));
         // In these vocabularies </s> is ordinary text (the HTML tag).
         let tag = end("</s>").filter(|_| has("<|tool_response>") || has("<|plamo:eos|>"));
         if let Some(id) = message_end {

@@ -56,14 +56,13 @@ impl Specials {
         allowed: &impl Fn(u32) -> bool,
     ) -> Option<u32> {
         let first = usize::from(*text.first()?);
-        let mut range = &self.ids
-            [self.first_byte[first] as usize..self.first_byte[first + 1] as usize];
+        let mut range =
+            &self.ids[self.first_byte[first] as usize..self.first_byte[first + 1] as usize];
         let mut best = None;
         let mut depth = 1;
         while !range.is_empty() {
             // Those that end here come first, for a prefix sorts before what it begins.
-            let ended =
-                range.partition_point(|&id| vocabulary.piece(id).len() <= depth);
+            let ended = range.partition_point(|&id| vocabulary.piece(id).len() <= depth);
             if let Some(&id) = range[..ended].iter().rev().find(|&&id| allowed(id)) {
                 best = Some(id);
             }

@@ -61,7 +61,10 @@ impl Vocabulary {
         }
         let total = pieces.iter().map(|piece| piece.len()).sum::<usize>();
         if u32::try_from(total).is_err() || u32::try_from(pieces.len()).is_err() {
-            return Err(Error::corrupt(TOKENS, "the vocabulary is larger than 4 GiB"));
+            return Err(Error::corrupt(
+                TOKENS,
+                "the vocabulary is larger than 4 GiB",
+            ));
         }
         let mut text = String::with_capacity(total);
         let mut ends = Vec::with_capacity(pieces.len());

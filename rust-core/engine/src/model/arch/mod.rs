@@ -1,0 +1,36 @@
+//! One small file an architecture: it reads the metadata and names its parts.
+//!
+//! To add one: a file here with a `config` function, a line in [`ARCHITECTURES`], a tiny random
+//! model in the fidelity tests.
+
+mod gemma3;
+mod llama;
+
+use super::config::{Config, Hyper};
+use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+
+type Describe = fn(&Hyper<'_>) -> Result<Config>;
+
+/// GGUF name of each known architecture, and how its configuration is read.
+const ARCHITECTURES: &[(&str, Describe)] = &[("gemma3", gemma3::config), ("llama", llama::config)];
+
+/// The configuration of the model in `gguf`.
+///
+/// # Errors
+/// [`Error::UnsupportedModel`] for an unknown architecture, naming those known;
+/// [`Error::CorruptModel`] for hyperparameters that cannot be.
+pub fn configure(gguf: &Gguf) -> Result<Config> {
+    let name = gguf.architecture()?;
+    let Some(&(arch, describe)) = ARCHITECTURES.iter().find(|(known, _)| *known == name) else {
+        let known: Vec<_> = ARCHITECTURES.iter().map(|(known, _)| *known).collect();
+        return Err(Error::unsupported(format!(
+            "architecture {name} (known: {})",
+            known.join(", ")
+        )));
+    };
+    describe(&Hyper {
+        arch,
+        meta: gguf.metadata(),
+    })
+}

@@ -1,0 +1,47 @@
+//! What a model needs in memory, told from its metadata before anything is loaded.
+
+use super::arch::configure;
+use super::config::Config;
+use super::kernels_backend::{ArenaPlan, KvType};
+use super::options::ContextOptions;
+use crate::error::Result;
+use crate::gguf::Gguf;
+
+/// Memory that a model takes, in bytes.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct MemoryPlan {
+    /// The model's shape.
+    pub config: Config,
+    /// Positions that the plan is for.
+    pub context_length: usize,
+    /// Tensors, mapped from the file: clean pages, which the system can drop and read again.
+    pub weights: u64,
+    /// The KV cache when all positions are filled.
+    pub kv_cache: u64,
+    /// Activations of a chunk.
+    pub arena: u64,
+}
+
+impl MemoryPlan {
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv_cache + self.arena
+    }
+}
+
+/// Plans a file's memory at a context length and KV cache type.
+///
+/// # Errors
+/// As `Model::load` for the file, [`crate::Error::InvalidArgument`] for the context length.
+pub fn memory_plan(gguf: &Gguf, context: &ContextOptions, kv_type: KvType) -> Result<MemoryPlan> {
+    let config = configure(gguf)?;
+    let context_length = context.resolve(&config)?;
+    Ok(MemoryPlan {
+        context_length,
+        weights: gguf.tensors().iter().map(|tensor| tensor.bytes).sum(),
+        kv_cache: config.kv_bytes_per_position(kv_type.bytes()) * context_length as u64,
+        arena: ArenaPlan::new(&config).bytes(),
+        config,
+    })
+}

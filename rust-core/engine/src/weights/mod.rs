@@ -1,0 +1,145 @@
+//! Where a tensor's bytes live. Today: mapped from the file, in the GGUF block layout, read in
+//! place and never copied; a tensor used twice (a tied head) exists once. Read-in tensors and
+//! pager slots come with later issues and belong here.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use dormouse_kernels::{GgmlType, Matrix, dequantize};
+
+use crate::error::{Error, Result};
+use crate::gguf::{Gguf, Mapping, TensorInfo, TensorType};
+
+/// A weight matrix `[rows][cols]` in a mapped file.
+#[derive(Debug, Clone)]
+pub struct Weight {
+    name: String,
+    data: Arc<Mapping>,
+    range: Range<usize>,
+    ty: GgmlType,
+    rows: usize,
+    cols: usize,
+}
+
+impl Weight {
+    /// The tensor's name in the file.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Number of output features.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of input features.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// The element type.
+    pub fn ty(&self) -> GgmlType {
+        self.ty
+    }
+
+    /// The raw blocks, rows one after the other.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data[self.range.clone()]
+    }
+
+    /// The kernels' view of the matrix.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the size disagrees with the shape, which loading has ruled out.
+    pub fn matrix(&self) -> Result<Matrix<'_>> {
+        Matrix::new(self.ty, self.rows, self.cols, self.bytes())
+            .map_err(|e| Error::internal(format!("{}: {e}", self.name)))
+    }
+}
+
+/// Finds tensors in a file and checks them against the shapes that an architecture wants.
+#[derive(Debug)]
+pub struct WeightStore<'a> {
+    gguf: &'a Gguf,
+}
+
+impl<'a> WeightStore<'a> {
+    /// A store over an opened file.
+    pub fn new(gguf: &'a Gguf) -> Self {
+        Self { gguf }
+    }
+
+    /// Whether the file has the tensor.
+    pub fn has(&self, name: &str) -> bool {
+        self.gguf.tensor(name).is_some()
+    }
+
+    /// The matrix `name` of `rows` output and `cols` input features.
+    ///
+    /// # Errors
+    /// [`Error::CorruptModel`] when it is missing or has another shape,
+    /// [`Error::UnsupportedModel`] when its type has no kernel.
+    pub fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Weight> {
+        let info = self.info(name)?;
+        let (range, ty) = self.place(info)?;
+        if info.dims.first() != Some(&(cols as u64)) || info.elements() / cols as u64 != rows as u64
+        {
+            return Err(Error::corrupt(
+                name,
+                format!("its shape is {:?}, [{cols}, {rows}] is wanted", info.dims),
+            ));
+        }
+        let data = self.gguf.mapping().clone();
+        Ok(Weight {
+            name: name.to_owned(),
+            data,
+            range,
+            ty,
+            rows,
+            cols,
+        })
+    }
+
+    /// The vector `name` of `len` values, read into memory as f32 (norms and biases are small).
+    ///
+    /// # Errors
+    /// As [`WeightStore::matrix`].
+    pub fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
+        let weight = self.matrix(name, 1, len)?;
+        let mut out = vec![0.0; len];
+        dequantize(weight.ty, weight.bytes(), &mut out)
+            .map_err(|e| Error::corrupt(name, e.to_string()))?;
+        Ok(out)
+    }
+
+    /// The vector `name` if the file has it.
+    ///
+    /// # Errors
+    /// As [`WeightStore::matrix`], but for a missing tensor.
+    pub fn optional_vector(&self, name: &str, len: usize) -> Result<Option<Vec<f32>>> {
+        if self.has(name) {
+            self.vector(name, len).map(Some)
+        } else {
+            Ok(None)
+        }
+    }
+
+    fn info(&self, name: &str) -> Result<&'a TensorInfo> {
+        self.gguf
+            .tensor(name)
+            .ok_or_else(|| Error::corrupt(name, "the tensor is missing"))
+    }
+
+    fn place(&self, info: &TensorInfo) -> Result<(Range<usize>, GgmlType)> {
+        let TensorType::Known(ty) = info.ty else {
+            return Err(Error::unsupported(format!(
+                "tensor {} has type {}; known are F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K",
+                info.name,
+                info.ty.name()
+            )));
+        };
+        // The reader has checked that offset + bytes lies in the file, whose length is a usize.
+        let start = info.offset as usize;
+        Ok((start..start + info.bytes as usize, ty))
+    }
+}
