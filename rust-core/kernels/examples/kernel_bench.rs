@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! cargo run --release -p dormouse-kernels --example kernel_bench -- [--threads N] [--batch N]
-//!     [--types Q4_1,Q8_0] [--shape ROWSxCOLS] [--isa avx2] [--json]
+//!     [--types Q4_1,Q8_0] [--shape ROWSxCOLS] [--isa avx2] [--mib WORKING_SET] [--json]
 //! ```
 //! A matrix is taken from several copies in turn, so that decoding reads memory and not a cache
 //! that a real model would not fit into. Gop/s count a multiplication and an addition as two.
@@ -14,9 +14,6 @@ use dormouse_kernels::{
     Scratch, attention, matmul,
 };
 
-/// Bytes that the copies of a matrix fill together.
-const WORKING_SET: usize = 192 << 20;
-
 struct Options {
     threads: usize,
     batch: usize,
@@ -24,6 +21,8 @@ struct Options {
     shapes: Vec<(usize, usize)>,
     isa: Isa,
     json: bool,
+    /// Bytes that the copies of a matrix fill together.
+    working_set: usize,
 }
 
 fn options() -> Result<Options, String> {
@@ -48,6 +47,7 @@ fn options() -> Result<Options, String> {
         ],
         isa: Isa::detect(),
         json: false,
+        working_set: 192 << 20,
     };
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
@@ -61,6 +61,9 @@ fn options() -> Result<Options, String> {
         let bad = |what: &str| format!("{value} is no {what}");
         match name.as_str() {
             "--threads" => options.threads = value.parse().map_err(|_| bad("number"))?,
+            "--mib" => {
+                options.working_set = value.parse::<usize>().map_err(|_| bad("number"))? << 20
+            }
             "--batch" => options.batch = value.parse().map_err(|_| bad("number"))?,
             "--isa" => {
                 let mut available = Isa::available().into_iter();
@@ -118,7 +121,7 @@ fn products(options: &Options, pool: &Pool) -> Result<(), Box<dyn std::error::Er
                 continue;
             };
             let size = rows * row_bytes;
-            let copies = (WORKING_SET / size).clamp(1, 256);
+            let copies = (options.working_set / size).clamp(1, 256);
             let bytes = weights(size);
             let stored: Vec<Vec<u8>> = (0..copies).map(|_| bytes.clone()).collect();
             let mut x = Activations::new(options.batch, cols);

@@ -300,21 +300,31 @@ fn rotate_neighbours<L: Lanes>(x: &mut [f32], cos: &[f32], sin: &[f32]) {
 
 #[inline(always)]
 fn rotate_halves<L: Lanes>(low: &mut [f32], high: &mut [f32], cos: &[f32], sin: &[f32]) {
-    // The rotation of both halves needs the old value of each, so it goes through a copy of the
-    // low half, eight at a time.
-    for (((low, high), cos), sin) in low
-        .chunks_mut(8)
-        .zip(high.chunks_mut(8))
-        .zip(cos.chunks(8))
-        .zip(sin.chunks(8))
-    {
-        let old = L::load_partial(low);
-        let (cos, sin) = (L::load_partial(cos), L::load_partial(sin));
+    let rotate = |low: L, high: L, cos: L, sin: L| {
         let minus_sin = L::splat(0.0).sub(sin);
-        let h = L::load_partial(high);
-        store_partial::<L>(low, old.fma(cos, h.mul(minus_sin)));
-        store_partial::<L>(high, h.fma(cos, old.mul(sin)));
+        (
+            low.fma(cos, high.mul(minus_sin)),
+            high.fma(cos, low.mul(sin)),
+        )
+    };
+    let (low, low_tail) = low.as_chunks_mut::<8>();
+    let (high, high_tail) = high.as_chunks_mut::<8>();
+    let (cos, cos_tail) = cos.as_chunks::<8>();
+    let (sin, sin_tail) = sin.as_chunks::<8>();
+    for (((low, high), cos), sin) in low.iter_mut().zip(high).zip(cos).zip(sin) {
+        let (cos, sin) = (L::from_array(*cos), L::from_array(*sin));
+        let (x, y) = rotate(L::from_array(*low), L::from_array(*high), cos, sin);
+        (*low, *high) = (x.to_array(), y.to_array());
     }
+    let (cos, sin) = (L::load_partial(cos_tail), L::load_partial(sin_tail));
+    let (x, y) = rotate(
+        L::load_partial(low_tail),
+        L::load_partial(high_tail),
+        cos,
+        sin,
+    );
+    store_partial::<L>(low_tail, x);
+    store_partial::<L>(high_tail, y);
 }
 
 #[inline(always)]

@@ -49,7 +49,8 @@ pub(crate) trait Format {
 }
 
 /// 16 bytes of nibbles to 32 integers: the low ones first.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn nibbles(p: *const u8) -> __m256i {
     // SAFETY: the caller promises 16 readable bytes and AVX2.
     unsafe {
@@ -60,7 +61,8 @@ unsafe fn nibbles(p: *const u8) -> __m256i {
 }
 
 /// 32 bits to 32 bytes of 0 or 16.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn fifth_bits(p: *const u8) -> __m256i {
     // SAFETY: the caller promises 4 readable bytes and AVX2.
     unsafe {
@@ -79,7 +81,8 @@ unsafe fn fifth_bits(p: *const u8) -> __m256i {
 }
 
 /// The f16 at `offset` of each block, as f32.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn f16_of(blocks: [*const u8; 8], offset: usize) -> __m256 {
     // SAFETY: the caller promises readable blocks and F16C.
     unsafe {
@@ -98,7 +101,8 @@ unsafe fn f16_of(blocks: [*const u8; 8], offset: usize) -> __m256 {
 }
 
 /// The two f16 at the start of each block, as f32.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn f16_pairs_of(blocks: [*const u8; 8]) -> (__m256, __m256) {
     // SAFETY: the caller promises readable blocks, AVX2 and F16C.
     unsafe {
@@ -115,50 +119,51 @@ unsafe fn f16_pairs_of(blocks: [*const u8; 8]) -> (__m256, __m256) {
 }
 
 /// Transposes eight registers of eight 32-bit lanes.
-#[inline(always)]
-pub(crate) unsafe fn transpose(v: [__m256i; 8]) -> [__m256i; 8] {
-    // SAFETY: the caller promises AVX2.
-    unsafe {
-        let pair = |i: usize| {
-            (
-                _mm256_unpacklo_epi32(v[i], v[i + 1]),
-                _mm256_unpackhi_epi32(v[i], v[i + 1]),
-            )
-        };
-        let (p0, p1, p2, p3) = (pair(0), pair(2), pair(4), pair(6));
-        let quad =
-            |a: __m256i, b: __m256i| (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
-        let (a0, a1) = quad(p0.0, p1.0);
-        let (a2, a3) = quad(p0.1, p1.1);
-        let (b0, b1) = quad(p2.0, p3.0);
-        let (b2, b3) = quad(p2.1, p3.1);
-        let low = |a: __m256i, b: __m256i| _mm256_permute2x128_si256::<0x20>(a, b);
-        let high = |a: __m256i, b: __m256i| _mm256_permute2x128_si256::<0x31>(a, b);
-        [
-            low(a0, b0),
-            low(a1, b1),
-            low(a2, b2),
-            low(a3, b3),
-            high(a0, b0),
-            high(a1, b1),
-            high(a2, b2),
-            high(a3, b3),
-        ]
-    }
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn transpose(v: [__m256i; 8]) -> [__m256i; 8] {
+    let pair = |i: usize| {
+        (
+            _mm256_unpacklo_epi32(v[i], v[i + 1]),
+            _mm256_unpackhi_epi32(v[i], v[i + 1]),
+        )
+    };
+    let (p0, p1, p2, p3) = (pair(0), pair(2), pair(4), pair(6));
+    let quad = |a: __m256i, b: __m256i| (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
+    let (a0, a1) = quad(p0.0, p1.0);
+    let (a2, a3) = quad(p0.1, p1.1);
+    let (b0, b1) = quad(p2.0, p3.0);
+    let (b2, b3) = quad(p2.1, p3.1);
+    let low = |a: __m256i, b: __m256i| _mm256_permute2x128_si256::<0x20>(a, b);
+    let high = |a: __m256i, b: __m256i| _mm256_permute2x128_si256::<0x31>(a, b);
+    [
+        low(a0, b0),
+        low(a1, b1),
+        low(a2, b2),
+        low(a3, b3),
+        high(a0, b0),
+        high(a1, b1),
+        high(a2, b2),
+        high(a3, b3),
+    ]
 }
 
 /// Scales and minima of a K block's eight groups, for eight rows.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn k_scale_panel(blocks: [*const u8; 8], out: *mut f32) {
     // SAFETY: the caller promises readable blocks, room for eight groups, AVX2 and F16C.
     unsafe {
         let (d, min) = f16_pairs_of(blocks);
         let min = _mm256_sub_ps(_mm256_setzero_ps(), min);
         let packed = |i: usize| k_scales(&read_unaligned(blocks[i].add(4).cast::<[u8; 12]>()));
-        let rows: [(u64, u64); 8] = std::array::from_fn(packed);
         let widen = |x: u64| _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(x as i64));
-        let scales = transpose(std::array::from_fn(|i| widen(rows[i].0)));
-        let mins = transpose(std::array::from_fn(|i| widen(rows[i].1)));
+        let (mut scales, mut mins) = ([_mm256_setzero_si256(); 8], [_mm256_setzero_si256(); 8]);
+        for i in 0..8 {
+            let (scale, min) = packed(i);
+            (scales[i], mins[i]) = (widen(scale), widen(min));
+        }
+        let (scales, mins) = (transpose(scales), transpose(mins));
         for g in 0..8 {
             _mm256_storeu_ps(
                 out.add(g * SCALES),
@@ -181,13 +186,15 @@ impl Format for Q4_0 {
     const OFFSET: i16 = 8;
     const MIN: bool = false;
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn group<const G: usize>(block: *const u8) -> __m256i {
         // SAFETY: by the caller's promise.
         unsafe { nibbles(block.add(2)) }
     }
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn scales(blocks: [*const u8; 8], out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe { _mm256_storeu_ps(out, f16_of(blocks, 0)) }
@@ -203,13 +210,15 @@ impl Format for Q4_1 {
     const OFFSET: i16 = 0;
     const MIN: bool = true;
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn group<const G: usize>(block: *const u8) -> __m256i {
         // SAFETY: by the caller's promise.
         unsafe { nibbles(block.add(4)) }
     }
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn scales(blocks: [*const u8; 8], out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe {
@@ -229,13 +238,15 @@ impl Format for Q5_0 {
     const OFFSET: i16 = 16;
     const MIN: bool = false;
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn group<const G: usize>(block: *const u8) -> __m256i {
         // SAFETY: by the caller's promise.
         unsafe { _mm256_or_si256(nibbles(block.add(6)), fifth_bits(block.add(2))) }
     }
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn scales(blocks: [*const u8; 8], out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe { _mm256_storeu_ps(out, f16_of(blocks, 0)) }
@@ -251,13 +262,15 @@ impl Format for Q5_1 {
     const OFFSET: i16 = 0;
     const MIN: bool = true;
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn group<const G: usize>(block: *const u8) -> __m256i {
         // SAFETY: by the caller's promise.
         unsafe { _mm256_or_si256(nibbles(block.add(8)), fifth_bits(block.add(4))) }
     }
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn scales(blocks: [*const u8; 8], out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe { Q4_1::scales(blocks, out) }
@@ -273,13 +286,15 @@ impl Format for Q8_0 {
     const OFFSET: i16 = 0;
     const MIN: bool = false;
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn group<const G: usize>(block: *const u8) -> __m256i {
         // SAFETY: by the caller's promise.
         unsafe { _mm256_loadu_si256(block.add(2).cast()) }
     }
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn scales(blocks: [*const u8; 8], out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe { _mm256_storeu_ps(out, f16_of(blocks, 0)) }
@@ -287,7 +302,8 @@ impl Format for Q8_0 {
 }
 
 /// Group `G` of the nibbles of a K block: the low or high ones of 32 bytes.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn k_nibbles<const G: usize>(qs: *const u8) -> __m256i {
     // SAFETY: the caller promises 128 readable bytes and AVX2.
     unsafe {
@@ -310,13 +326,15 @@ impl Format for Q4K {
     const OFFSET: i16 = 0;
     const MIN: bool = true;
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn group<const G: usize>(block: *const u8) -> __m256i {
         // SAFETY: by the caller's promise.
         unsafe { k_nibbles::<G>(block.add(16)) }
     }
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn scales(blocks: [*const u8; 8], out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe { k_scale_panel(blocks, out) }
@@ -332,7 +350,8 @@ impl Format for Q5K {
     const OFFSET: i16 = 0;
     const MIN: bool = true;
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn group<const G: usize>(block: *const u8) -> __m256i {
         // SAFETY: by the caller's promise.
         unsafe {
@@ -355,7 +374,8 @@ impl Format for Q5K {
         }
     }
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn scales(blocks: [*const u8; 8], out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe { k_scale_panel(blocks, out) }
@@ -371,7 +391,8 @@ impl Format for Q6K {
     const OFFSET: i16 = 32;
     const MIN: bool = false;
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn group<const G: usize>(block: *const u8) -> __m256i {
         // SAFETY: by the caller's promise.
         unsafe {
@@ -394,7 +415,8 @@ impl Format for Q6K {
         }
     }
 
-    #[inline(always)]
+    #[inline]
+    #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn scales(blocks: [*const u8; 8], out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe {

@@ -38,7 +38,8 @@ pub(crate) unsafe fn unpack<F: Format>(rows: [*const u8; 8], blocks: usize, pane
     }
 }
 
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn unpack_group<F: Format, const G: usize>(rows: [*const u8; 8], panel: *mut u8) {
     // SAFETY: by the promise of `unpack`'s caller.
     unsafe {
@@ -194,7 +195,8 @@ pub(crate) unsafe fn tile<F: Format, const M: usize>(
 
 /// Takes the part of the integers' offset out of a group's products: exact, by the activations'
 /// sums.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) unsafe fn remove_offset<F: Format>(
     sum: __m256i,
     extra: __m256i,
@@ -216,7 +218,8 @@ pub(crate) unsafe fn remove_offset<F: Format>(
 }
 
 /// Adds a group to the accumulators: the one place where the order of the float operations is set.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) unsafe fn accumulate<F: Format>(
     acc: __m256,
     sum: __m256i,

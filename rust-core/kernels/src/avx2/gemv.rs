@@ -6,6 +6,9 @@ use super::formats::{Class, Format, SCALES};
 use super::gemm::{accumulate, remove_offset};
 use crate::activations::GroupMeta;
 
+/// Bytes by which memory is asked for ahead, at least.
+const PREFETCH: usize = 4096;
+
 /// The dot products of eight weight rows with one activation row, a lane for each weight row.
 ///
 /// # Safety
@@ -20,7 +23,16 @@ pub(crate) unsafe fn dot8<F: Format>(
     meta: *const GroupMeta,
 ) -> __m256 {
     let mut acc = _mm256_setzero_ps();
+    // The next eight rows follow in memory; they arrive while these are multiplied. An address
+    // past the end of the weights does no harm.
+    let ahead = (8 * blocks * F::BLOCK_BYTES).max(PREFETCH);
     for b in 0..blocks {
+        let next = rows[0]
+            .wrapping_add(ahead + 8 * b * F::BLOCK_BYTES)
+            .cast::<i8>();
+        for line in 0..(8 * F::BLOCK_BYTES).div_ceil(64) {
+            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(64 * line));
+        }
         // SAFETY: `b` is below the number of blocks, so all pointers stay within their arrays.
         unsafe {
             let at = b * F::GROUPS;
@@ -54,7 +66,8 @@ struct Block {
 }
 
 /// Adds group `G` of a block.
-#[inline(always)]
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn step<F: Format, const G: usize>(block: &Block, acc: __m256) -> __m256 {
     // SAFETY: the caller promises whole blocks, and AVX2 and FMA.
     unsafe {
@@ -105,13 +118,11 @@ unsafe fn step<F: Format, const G: usize>(block: &Block, acc: __m256) -> __m256 
 }
 
 /// The sums of four rows' first and second 16 weights, twice, as first and second of eight rows.
-#[inline(always)]
-unsafe fn join(a: __m256i, b: __m256i) -> (__m256i, __m256i) {
-    // SAFETY: the caller promises AVX2.
-    unsafe {
-        (
-            _mm256_permute2x128_si256::<0x20>(a, b),
-            _mm256_permute2x128_si256::<0x31>(a, b),
-        )
-    }
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn join(a: __m256i, b: __m256i) -> (__m256i, __m256i) {
+    (
+        _mm256_permute2x128_si256::<0x20>(a, b),
+        _mm256_permute2x128_si256::<0x31>(a, b),
+    )
 }
