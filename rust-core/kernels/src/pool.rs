@@ -177,7 +177,7 @@ impl Pool {
         let mut spins = 0u32;
         while shared.gate.load(Ordering::Acquire) & INSIDE != 0 {
             spins += 1;
-            if spins.is_multiple_of(4096) {
+            if spins.is_multiple_of(256) {
                 std::thread::yield_now();
             } else {
                 std::hint::spin_loop();

@@ -12,6 +12,24 @@ use crate::activations::GroupMeta;
 /// Bytes of a group in a panel.
 pub(crate) const PANEL_GROUP: usize = 256;
 
+/// Bytes by which memory is asked for ahead, at least.
+const PREFETCH: usize = 4096;
+
+/// Asks for what block `b` of the next eight rows occupies, given the first of the present ones.
+/// They follow in memory, and arrive while these are worked on; an address past the end of the
+/// weights does no harm.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn prefetch_next<F: Format>(row: *const u8, blocks: usize, b: usize) {
+    let ahead = (8 * blocks * F::BLOCK_BYTES).max(PREFETCH);
+    let next = row
+        .wrapping_add(ahead + 8 * b * F::BLOCK_BYTES)
+        .cast::<i8>();
+    for line in 0..(8 * F::BLOCK_BYTES).div_ceil(64) {
+        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(64 * line));
+    }
+}
+
 /// Unpacks `blocks` blocks of eight rows into a panel of integers.
 ///
 /// # Safety
@@ -20,6 +38,7 @@ pub(crate) const PANEL_GROUP: usize = 256;
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) unsafe fn unpack<F: Format>(rows: [*const u8; 8], blocks: usize, panel: *mut u8) {
     for b in 0..blocks {
+        prefetch_next::<F>(rows[0], blocks, b);
         // SAFETY: `b` is below the number of blocks.
         unsafe {
             let rows = rows.map(|row| row.add(b * F::BLOCK_BYTES));

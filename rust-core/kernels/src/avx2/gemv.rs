@@ -3,11 +3,8 @@
 use std::arch::x86_64::*;
 
 use super::formats::{Class, Format, SCALES};
-use super::gemm::{accumulate, remove_offset};
+use super::gemm::{accumulate, prefetch_next, remove_offset};
 use crate::activations::GroupMeta;
-
-/// Bytes by which memory is asked for ahead, at least.
-const PREFETCH: usize = 4096;
 
 /// The dot products of eight weight rows with one activation row, a lane for each weight row.
 ///
@@ -23,16 +20,8 @@ pub(crate) unsafe fn dot8<F: Format>(
     meta: *const GroupMeta,
 ) -> __m256 {
     let mut acc = _mm256_setzero_ps();
-    // The next eight rows follow in memory; they arrive while these are multiplied. An address
-    // past the end of the weights does no harm.
-    let ahead = (8 * blocks * F::BLOCK_BYTES).max(PREFETCH);
     for b in 0..blocks {
-        let next = rows[0]
-            .wrapping_add(ahead + 8 * b * F::BLOCK_BYTES)
-            .cast::<i8>();
-        for line in 0..(8 * F::BLOCK_BYTES).div_ceil(64) {
-            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(64 * line));
-        }
+        prefetch_next::<F>(rows[0], blocks, b);
         // SAFETY: `b` is below the number of blocks, so all pointers stay within their arrays.
         unsafe {
             let at = b * F::GROUPS;

@@ -15,7 +15,7 @@ use crate::types::GgmlType;
 pub(crate) const PANEL: usize = 8;
 
 /// Activation rows from which unpacking a panel pays.
-const UNPACK_FROM: usize = 4;
+const UNPACK_FROM: usize = 3;
 
 /// Bytes of scratch that a panel needs for each column.
 pub(crate) const PANEL_BYTES_PER_COL: usize = (PANEL_GROUP + SCALES * 4) / GROUP;
@@ -73,16 +73,18 @@ unsafe fn format_rows<F: Format>(
         // The lanes of missing rows repeat the last one; their results are dropped.
         let pointers: [*const u8; 8] =
             std::array::from_fn(|i| w.row(first + i.min(n - 1)).as_ptr());
-        let store = |r: usize, sums: __m256| {
-            // SAFETY: only this task writes these columns, and it writes one part at a time.
-            let out = unsafe { y.part(r * ldy + first, n) };
-            let mut all = [0.0; 8];
-            // SAFETY: the array holds eight f32.
-            unsafe { _mm256_storeu_ps(all.as_mut_ptr(), sums) };
-            if n == 8 {
-                out.copy_from_slice(&all)
-            } else {
-                out.copy_from_slice(&all[..n])
+        let store = |r: usize, sums: &[__m256]| {
+            for (m, sums) in sums.iter().enumerate() {
+                let mut lanes = [0.0; 8];
+                // SAFETY: the array holds eight f32.
+                unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), *sums) };
+                // SAFETY: only this task writes these columns, and it writes one part at a time.
+                let out = unsafe { y.part((r + m) * ldy + first, n) };
+                if n == PANEL {
+                    out.copy_from_slice(&lanes);
+                } else {
+                    out.copy_from_slice(&lanes[..n]);
+                }
             }
         };
         // SAFETY: the rows hold `blocks` blocks each, the scratch room for their panels, and
@@ -93,22 +95,20 @@ unsafe fn format_rows<F: Format>(
             if x.rows() < UNPACK_FROM {
                 for r in 0..x.rows() {
                     let (ints, meta) = activations(r, 1);
-                    store(r, dot8::<F>(pointers, blocks, scales, ints, meta));
+                    store(r, &[dot8::<F>(pointers, blocks, scales, ints, meta)]);
                 }
                 continue;
             }
             unpack::<F>(pointers, blocks, panel);
-            let mut r = 0;
-            while r + 4 <= x.rows() {
-                let (ints, meta) = activations(r, 4);
-                let sums = tile::<F, 4>(panel, scales, groups, ints, meta);
-                (0..4).for_each(|m| store(r + m, sums[m]));
-                r += 4;
-            }
-            while r < x.rows() {
-                let (ints, meta) = activations(r, 1);
-                store(r, tile::<F, 1>(panel, scales, groups, ints, meta)[0]);
-                r += 1;
+            for r in (0..x.rows()).step_by(4) {
+                let rest = (x.rows() - r).min(4);
+                let (ints, meta) = activations(r, rest);
+                match rest {
+                    4 => store(r, &tile::<F, 4>(panel, scales, groups, ints, meta)),
+                    3 => store(r, &tile::<F, 3>(panel, scales, groups, ints, meta)),
+                    2 => store(r, &tile::<F, 2>(panel, scales, groups, ints, meta)),
+                    _ => store(r, &tile::<F, 1>(panel, scales, groups, ints, meta)),
+                }
             }
         }
     }
