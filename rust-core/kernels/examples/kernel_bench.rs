@@ -172,15 +172,18 @@ fn products(options: &Options, pool: &Pool) -> Result<(), Box<dyn std::error::Er
     Ok(())
 }
 
+/// Keys and values of 512 positions, in the blocks of one layer.
 struct Cache(Vec<f32>);
 
 impl KvLayer<f32> for Cache {
-    fn k_block(&self, _: usize) -> &[f32] {
-        &self.0
+    fn k_block(&self, b: usize) -> &[f32] {
+        let size = self.0.len() / 16;
+        &self.0[2 * b * size..][..size]
     }
 
-    fn v_block(&self, _: usize) -> &[f32] {
-        &self.0
+    fn v_block(&self, b: usize) -> &[f32] {
+        let size = self.0.len() / 16;
+        &self.0[(2 * b + 1) * size..][..size]
     }
 }
 
@@ -195,7 +198,7 @@ fn attentions(options: &Options, pool: &Pool) {
             window: None,
         };
         let cache = Cache(
-            (0..KV_BLOCK * n_kv_head * head_dim)
+            (0..16 * KV_BLOCK * n_kv_head * head_dim)
                 .map(|i| (i as f32).cos())
                 .collect(),
         );
