@@ -39,8 +39,12 @@ impl Mapping {
     /// Tells the system that the range will be read soon, in bytes from the start. Best effort.
     pub fn advise_will_need(&self, offset: usize, length: usize) {
         #[cfg(unix)]
-        if offset.checked_add(length).is_some_and(|end| end <= self.0.len())
-            && let Err(e) = self.0.advise_range(memmap2::Advice::WillNeed, offset, length)
+        if offset
+            .checked_add(length)
+            .is_some_and(|end| end <= self.0.len())
+            && let Err(e) = self
+                .0
+                .advise_range(memmap2::Advice::WillNeed, offset, length)
         {
             log::debug!("read-ahead advice was refused: {e}");
         }

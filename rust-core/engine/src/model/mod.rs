@@ -19,12 +19,14 @@ use std::sync::Arc;
 
 pub use config::{Activation, Config, LayerKind, RopeConfig};
 pub use decoder::Decoder;
+pub use dormouse_kernels::{GgmlType, Isa, Precision, RopeStyle};
 pub use kernels_backend::KvType;
 pub use options::{BackendKind, ContextOptions, LoadOptions};
 pub use plan::{MemoryPlan, memory_plan};
 
 use crate::error::Result;
 use crate::gguf::{Gguf, Source};
+use crate::tokenize::Tokenizer;
 use crate::weights::WeightStore;
 use backend::Backend;
 use fair::FairMutex;
@@ -40,6 +42,7 @@ pub struct Model {
 struct Inner {
     gguf: Gguf,
     config: Arc<Config>,
+    tokenizer: Arc<Tokenizer>,
     options: LoadOptions,
     network: Network,
 }
@@ -68,6 +71,7 @@ impl Model {
     pub fn load(source: &Source, options: LoadOptions) -> Result<Self> {
         let gguf = Gguf::open(source)?;
         let config = Arc::new(arch::configure(&gguf)?);
+        let tokenizer = Arc::new(Tokenizer::from_gguf(&gguf)?);
         let store = WeightStore::new(&gguf);
         let network = match options.backend {
             BackendKind::Kernels => {
@@ -94,6 +98,7 @@ impl Model {
             inner: Arc::new(Inner {
                 gguf,
                 config,
+                tokenizer,
                 options,
                 network,
             }),
@@ -103,6 +108,11 @@ impl Model {
     /// The model's shape.
     pub fn config(&self) -> &Config {
         &self.inner.config
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.inner.tokenizer
     }
 
     /// The opened file: metadata and tensor table.
