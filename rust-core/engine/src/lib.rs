@@ -9,6 +9,7 @@ mod error;
 pub mod evaluate;
 pub mod gguf;
 pub mod model;
+pub mod template;
 pub mod tokenize;
 pub mod weights;
 

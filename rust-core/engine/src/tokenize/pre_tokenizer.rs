@@ -9,6 +9,9 @@
 //! the word that follows. Here that is the pattern [`SPACES`], whose meaning is built in. The
 //! regex engine then needs no look-around, so its time is linear in the text, where a
 //! backtracking engine gives up on long runs.
+//!
+//! Letters and numbers are those of Unicode 15.1, as in llama.cpp. Without that bound, an update
+//! of the regex crate's tables would change the tokens of texts.
 
 use std::ops::Range;
 
@@ -26,6 +29,9 @@ const GPT2: &[&str] = &[
     SPACES,
 ];
 const DIGITS: &[&str] = &[r"\p{N}"];
+const NUMBERS: &[&str] = &[r"\p{N}+"];
+const THREE_DIGITS: &[&str] = &["[0-9][0-9][0-9]"];
+const PUNCTUATION: &[&str] = &[r"[\p{P}$+<=>^~|]+"];
 const LLAMA3: &[&str] = &[
     r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]",
     r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+",
@@ -48,6 +54,13 @@ struct Row {
 }
 
 const ROWS: &[Row] = &[
+    // What llama.cpp takes for a file that names no pre-tokenizer.
+    Row {
+        names: &["default"],
+        stages: &[PUNCTUATION, GPT2, NUMBERS, THREE_DIGITS],
+        whole_words: false,
+        add_bos: false,
+    },
     Row {
         names: &["gpt-2", "phi-2", "mpt", "olmo", "exaone4"],
         stages: &[GPT2],
@@ -140,7 +153,18 @@ fn split_by<'t>(
 
 impl Stage {
     fn new(patterns: &[&str]) -> Result<Self> {
-        let regex = Regex::new_many(patterns)
+        let dated: Vec<String> = patterns
+            .iter()
+            .map(|pattern| {
+                ["L", "N", "P"].iter().fold((*pattern).to_owned(), |text, class| {
+                    text.replace(
+                        &format!(r"\p{{{class}}}"),
+                        &format!(r"[\p{{{class}}}&&\p{{Age=15.1}}]"),
+                    )
+                })
+            })
+            .collect();
+        let regex = Regex::new_many(&dated)
             .map_err(|e| Error::internal(format!("a pre-tokenizer does not compile: {e}")))?;
         Ok(Self {
             regex,

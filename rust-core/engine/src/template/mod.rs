@@ -1,0 +1,316 @@
+//! Turns a conversation into the text that a model was trained on, with the model's own chat
+//! template.
+//!
+//! Templates are Jinja as Hugging Face's `apply_chat_template` runs it: `trim_blocks` and
+//! `lstrip_blocks`, loop controls, Python's methods, `tojson` without HTML escapes,
+//! `raise_exception` and `strftime_now`. They come with the model, from anywhere, so they run
+//! bounded: in steps, in the memory that they fill, in output and in depth.
+
+mod marks;
+mod message;
+mod python;
+mod python_json;
+
+use std::io;
+
+use jiff::Zoned;
+use jiff::civil::DateTime;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior};
+use serde_json::{Map, Value};
+
+pub use message::{Message, Part, Role, ToolCall};
+
+use crate::error::{Error, Result};
+use crate::gguf::Gguf;
+#[cfg(doc)]
+use crate::tokenize::EncodeOptions;
+use crate::tokenize::Tokenizer;
+use marks::Marks;
+
+const KEY: &str = "tokenizer.chat_template";
+const NAME: &str = "chat";
+
+/// Steps of a rendering. One also pays for 64 bytes made, so this bounds memory too, to 64 MB.
+/// A conversation of 200 messages with tools takes about a fiftieth.
+const FUEL: u64 = 1_000_000;
+/// Bytes of a rendered conversation.
+const MAX_OUTPUT: usize = 4 << 20;
+/// Bytes of a template's source; the longest in use has 40 KiB.
+const MAX_SOURCE: usize = 1 << 20;
+/// Nested loops, conditions and (each four) macros.
+const MAX_DEPTH: usize = 300;
+
+/// A compiled chat template. Immutable and cheap to share by [`Arc`](std::sync::Arc).
+#[derive(Debug)]
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    source: String,
+    bos: String,
+    eos: String,
+}
+
+/// What a rendering is given besides the messages.
+#[derive(Debug, Clone)]
+pub struct RenderOptions {
+    /// Ends with the beginning of the assistant's turn, so that the model goes on from there.
+    pub add_generation_prompt: bool,
+    /// Further variables, such as `enable_thinking`; they win over those set here.
+    pub variables: Map<String, Value>,
+    /// Definitions of tools, as JSON schemas in the form that the template expects.
+    pub tools: Vec<Value>,
+    /// The time that `strftime_now` tells; the local time of the call if `None`.
+    pub now: Option<DateTime>,
+}
+
+impl Default for RenderOptions {
+    fn default() -> Self {
+        Self {
+            add_generation_prompt: true,
+            variables: Map::new(),
+            tools: Vec::new(),
+            now: None,
+        }
+    }
+}
+
+fn template_error(why: impl Into<String>) -> Error {
+    Error::Template { why: why.into() }
+}
+
+/// The sentence for an error of minijinja: what the template raised, or what failed and where.
+fn describe(error: &minijinja::Error) -> String {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(inner) = source {
+        if let Some(raised) = inner.downcast_ref::<python::Raised>() {
+            return raised.0.clone();
+        }
+        source = inner.source();
+    }
+    if error.kind() == minijinja::ErrorKind::OutOfFuel {
+        return "it takes too long or builds too much (is there an endless loop?)".into();
+    }
+    match (error.detail(), error.line()) {
+        (Some(detail), Some(line)) => format!("{} in line {line}: {detail}", error.kind()),
+        (None, Some(line)) => format!("{} in line {line}", error.kind()),
+        _ => error.to_string(),
+    }
+}
+
+/// `{% generation %}` marks the assistant's text for training and renders as what it encloses;
+/// minijinja knows no such tag.
+fn without_generation_tags(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(open) = rest.find("{%") {
+        let (before, tag) = rest.split_at(open);
+        out.push_str(before);
+        let inner = tag[2..].trim_start_matches(['-', '+']).trim_start();
+        let replaced = [("generation", "if true"), ("endgeneration", "endif")]
+            .into_iter()
+            .find_map(|(name, instead)| {
+                let after = inner.strip_prefix(name)?;
+                let end = after.trim_start().trim_start_matches(['-', '+']);
+                end.starts_with("%}").then_some((instead, after))
+            });
+        match replaced {
+            Some((instead, after)) => {
+                out.push_str(&tag[..tag.len() - inner.len()]);
+                out.push_str(instead);
+                rest = after;
+            }
+            None => {
+                out.push_str("{%");
+                rest = &tag[2..];
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
+/// Takes a rendering's output up to [`MAX_OUTPUT`].
+struct Sink(Vec<u8>);
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_OUTPUT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl ChatTemplate {
+    /// The template in the file's metadata.
+    ///
+    /// # Errors
+    /// [`Error::Template`] when the file has none (a base model) or it does not compile.
+    pub fn from_gguf(gguf: &Gguf, tokenizer: &Tokenizer) -> Result<Self> {
+        let source = gguf.metadata().str(KEY)?.ok_or_else(|| {
+            template_error(
+                "the model has none, so it is a base model that was not trained to chat: \
+                 complete raw text with it, or pass a template",
+            )
+        })?;
+        let text = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or("");
+        Self::new(source, text(tokenizer.bos()), text(tokenizer.eos()))
+    }
+
+    /// Compiles a template; `bos` and `eos` are the texts that it sees as `bos_token` and
+    /// `eos_token`.
+    ///
+    /// # Errors
+    /// [`Error::Template`] when it does not compile or is longer than 1 MiB.
+    pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self> {
+        if source.len() > MAX_SOURCE {
+            return Err(template_error(format!(
+                "its source has {} bytes (at most {MAX_SOURCE})",
+                source.len()
+            )));
+        }
+        let syntax = SyntaxConfig::builder()
+            .trim_blocks(true)
+            .lstrip_blocks(true)
+            .build()
+            .map_err(|e| Error::internal(format!("the template syntax: {e}")))?;
+        let mut environment = Environment::new();
+        environment.set_syntax(syntax);
+        environment.set_auto_escape_callback(|_| AutoEscape::None);
+        environment.set_undefined_behavior(UndefinedBehavior::Lenient);
+        environment.set_recursion_limit(MAX_DEPTH);
+        environment.set_fuel(Some(FUEL));
+        python::add_to(&mut environment);
+        environment
+            .add_template_owned(NAME, without_generation_tags(source))
+            .map_err(|e| template_error(describe(&e)))?;
+        Ok(Self {
+            environment,
+            source: source.to_owned(),
+            bos: bos.to_owned(),
+            eos: eos.to_owned(),
+        })
+    }
+
+    /// The template's source.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The conversation as text.
+    ///
+    /// # Errors
+    /// [`Error::Template`] with the template's own words if it refuses the conversation, or with
+    /// what went wrong if it fails, takes more than a million steps or makes more than 4 MiB.
+    pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
+        self.render_variables(self.variables(messages, options), options.now)
+    }
+
+    /// Renders with these variables and nothing else: no `bos_token`, no `messages`.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn render_variables(
+        &self,
+        mut variables: Map<String, Value>,
+        now: Option<DateTime>,
+    ) -> Result<String> {
+        let mut context: Vec<(String, minijinja::Value)> = variables
+            .iter_mut()
+            .map(|(key, value)| {
+                (key.clone(), minijinja::Value::from(Serde(value.take())))
+            })
+            .collect();
+        // The clock is read when a template asks for it, which few do.
+        let clock = move |format: &str| {
+            python::strftime(now.unwrap_or_else(|| Zoned::now().datetime()), format)
+        };
+        context.push((
+            "strftime_now".to_owned(),
+            minijinja::Value::from_function(clock),
+        ));
+        let mut sink = Sink(Vec::new());
+        self.environment
+            .get_template(NAME)
+            .and_then(|template| {
+                template.render_captured_to(
+                    context.into_iter().collect::<minijinja::Value>(),
+                    &mut sink,
+                )
+            })
+            .map_err(|e| {
+                let why = match e.kind() {
+                    minijinja::ErrorKind::WriteFailure => {
+                        format!("it makes more than {MAX_OUTPUT} bytes")
+                    }
+                    _ => describe(&e),
+                };
+                template_error(why)
+            })?;
+        String::from_utf8(sink.0).map_err(|_| Error::internal("a template made invalid UTF-8"))
+    }
+
+    /// The conversation as tokens. The template's control tokens count; control tokens that are
+    /// written out in messages, tools or variables are ordinary text. Where there are none of
+    /// these, the result is that of [`render`](Self::render) and
+    /// [`Tokenizer::encode`] with [`EncodeOptions::parse_special`]. BOS is put in front if the
+    /// tokenizer asks for it and the template did not write it.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render) and [`Tokenizer::encode`].
+    pub fn render_tokens(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Vec<u32>> {
+        let full = || template_error("the conversation uses up the private-use characters");
+        let variables = Value::Object(self.variables(messages, options));
+        let mut marks = Marks::new(tokenizer, &variables, &self.source).ok_or_else(full)?;
+        let Some(Value::Object(mut marked)) = marks.mark(&variables) else {
+            return Err(full());
+        };
+        for (name, text) in [("bos_token", &self.bos), ("eos_token", &self.eos)] {
+            if !options.variables.contains_key(name) {
+                marked.insert(name.to_owned(), text.as_str().into());
+            }
+        }
+        let (text, places) = marks.restore(&self.render_variables(marked, options.now)?);
+        let mut tokens = tokenizer.encode_with(&text, false, |range| {
+            let next = places.partition_point(|&place| place < range.start);
+            places.get(next).is_none_or(|&place| place >= range.end)
+        })?;
+        let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
+        if let Some(bos) = bos.filter(|bos| tokens.first() != Some(bos)) {
+            tokens.insert(0, bos);
+        }
+        Ok(tokens)
+    }
+
+    fn variables(&self, messages: &[Message], options: &RenderOptions) -> Map<String, Value> {
+        let mut out = Map::new();
+        let messages = messages.iter().map(Message::to_value).collect();
+        out.insert("messages".into(), messages);
+        // Without tools the name exists and is none: templates test for that.
+        let tools = match options.tools.as_slice() {
+            [] => Value::Null,
+            tools => tools.to_vec().into(),
+        };
+        out.insert("tools".into(), tools);
+        out.insert("documents".into(), Value::Null);
+        out.insert(
+            "add_generation_prompt".into(),
+            options.add_generation_prompt.into(),
+        );
+        out.insert("bos_token".into(), self.bos.as_str().into());
+        out.insert("eos_token".into(), self.eos.as_str().into());
+        out.extend(options.variables.clone());
+        out
+    }
+}
