@@ -32,13 +32,21 @@ use marks::Marks;
 const KEY: &str = "tokenizer.chat_template";
 const NAME: &str = "chat";
 
-/// Steps of a rendering. One also pays for 64 bytes made, so this bounds memory too, to 64 MB.
-/// A conversation of 200 messages with tools takes about a fiftieth.
-const FUEL: u64 = 1_000_000;
+/// Steps of a rendering that an empty conversation may take; one also pays for 64 bytes made.
+const FUEL: u64 = 200_000;
+/// Further steps for each value in the variables, and one for each byte of text: what a template
+/// honestly does grows with the conversation, and a hostile one must not profit from a short one.
+const FUEL_PER_VALUE: u64 = 200;
 /// Bytes of a rendered conversation.
 const MAX_OUTPUT: usize = 4 << 20;
 /// Bytes of a template's source; the longest in use has 40 KiB.
 const MAX_SOURCE: usize = 1 << 20;
+/// Symbols (words, operators, brackets) in one tag; the busiest in use has 60. Parsing and
+/// compiling recurse along a chain such as `1+1+1`, so this bounds their stack.
+const MAX_SYMBOLS: usize = 5_000;
+/// Stack for compiling: enough for that many symbols in a debug build. Only what is touched
+/// takes memory.
+const COMPILE_STACK: usize = 16 << 20;
 /// Nested loops, conditions and (each four) macros.
 const MAX_DEPTH: usize = 300;
 
@@ -130,6 +138,58 @@ fn without_generation_tags(source: &str) -> String {
     out
 }
 
+/// The most symbols in one tag of a template. Comments and text count as well when they look like
+/// tags, which errs on the safe side.
+fn busiest_tag(source: &str) -> usize {
+    let (mut most, mut symbols) = (0, 0);
+    let mut bytes = source.bytes().peekable();
+    let mut in_tag = false;
+    let mut in_word = false;
+    while let Some(byte) = bytes.next() {
+        let next = bytes.peek().copied();
+        if !in_tag {
+            in_tag = byte == b'{' && matches!(next, Some(b'{' | b'%'));
+            symbols = 0;
+            in_word = false;
+            continue;
+        }
+        if next == Some(b'}') && matches!(byte, b'%' | b'}') {
+            in_tag = false;
+            continue;
+        }
+        let word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+        if matches!(byte, b'\'' | b'"') {
+            while let Some(inner) = bytes.next() {
+                if inner == b'\\' {
+                    bytes.next();
+                } else if inner == byte {
+                    break;
+                }
+            }
+        }
+        if !byte.is_ascii_whitespace() && !(word && in_word) {
+            symbols += 1;
+            most = most.max(symbols);
+        }
+        in_word = word;
+    }
+    most
+}
+
+/// What a conversation's variables add to the fuel.
+fn fuel_for(value: &Value) -> u64 {
+    FUEL_PER_VALUE
+        + match value {
+            Value::String(text) => text.len() as u64,
+            Value::Array(items) => items.iter().map(fuel_for).sum(),
+            Value::Object(map) => map
+                .iter()
+                .map(|(key, value)| key.len() as u64 + fuel_for(value))
+                .sum(),
+            _ => 0,
+        }
+}
+
 /// Takes a rendering's output up to [`MAX_OUTPUT`].
 struct Sink(Vec<u8>);
 
@@ -185,11 +245,29 @@ impl ChatTemplate {
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_recursion_limit(MAX_DEPTH);
-        environment.set_fuel(Some(FUEL));
         python::add_to(&mut environment);
-        environment
-            .add_template_owned(NAME, without_generation_tags(source))
-            .map_err(|e| template_error(describe(&e)))?;
+        if busiest_tag(source) > MAX_SYMBOLS {
+            return Err(template_error(format!(
+                "a tag has more than {MAX_SYMBOLS} symbols"
+            )));
+        }
+        let plain = without_generation_tags(source);
+        // Compiled once per model; on a thread of its own because callers' stacks can be small
+        // (512 KiB on iOS).
+        let environment = std::thread::scope(|scope| {
+            std::thread::Builder::new()
+                .name("dormouse-template".into())
+                .stack_size(COMPILE_STACK)
+                .spawn_scoped(scope, || {
+                    environment
+                        .add_template_owned(NAME, plain)
+                        .map(|()| environment)
+                })
+                .map_err(|e| Error::io("cannot start a thread for the chat template", e))?
+                .join()
+                .map_err(|_| Error::internal("compiling the chat template panicked"))?
+                .map_err(|e| template_error(describe(&e)))
+        })?;
         Ok(Self {
             environment,
             source: source.to_owned(),
@@ -207,7 +285,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// [`Error::Template`] with the template's own words if it refuses the conversation, or with
-    /// what went wrong if it fails, takes more than a million steps or makes more than 4 MiB.
+    /// what went wrong if it fails, takes too many steps or makes more than 4 MiB.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
         self.render_variables(self.variables(messages, options), options.now)
     }
@@ -221,6 +299,9 @@ impl ChatTemplate {
         mut variables: Map<String, Value>,
         now: Option<DateTime>,
     ) -> Result<String> {
+        let fuel = variables.values().map(fuel_for).sum::<u64>() + FUEL;
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(fuel));
         let mut context: Vec<(String, minijinja::Value)> = variables
             .iter_mut()
             .map(|(key, value)| {
@@ -236,13 +317,10 @@ impl ChatTemplate {
             minijinja::Value::from_function(clock),
         ));
         let mut sink = Sink(Vec::new());
-        self.environment
+        environment
             .get_template(NAME)
             .and_then(|template| {
-                template.render_captured_to(
-                    context.into_iter().collect::<minijinja::Value>(),
-                    &mut sink,
-                )
+                template.render_captured_to(minijinja::Value::from_pairs(context), &mut sink)
             })
             .map_err(|e| {
                 let why = match e.kind() {

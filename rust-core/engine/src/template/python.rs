@@ -28,6 +28,7 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.set_unknown_method_callback(method);
     environment.set_formatter(print);
     environment.add_filter("tojson", tojson);
+    environment.add_filter("string", string);
     environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
         Err(Error::new(ErrorKind::InvalidOperation, "raised by the template")
             .with_source(Raised(message)))
@@ -36,7 +37,11 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_test("sequence", |value: &Value| {
         matches!(
             value.kind(),
-            ValueKind::String | ValueKind::Seq | ValueKind::Map
+            ValueKind::String
+                | ValueKind::Seq
+                | ValueKind::Map
+                | ValueKind::Iterable
+                | ValueKind::Undefined
         )
     });
     environment.add_test("iterable", |value: &Value| {
@@ -45,22 +50,95 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     });
 }
 
-/// `strftime_now(format)`, at the time `now`.
+/// Bytes of a format of `strftime_now`.
+const MAX_TIME_FORMAT: usize = 256;
+
+/// `strftime_now(format)`, at the time `now`, which like Python's has no zone.
 pub(super) fn strftime(now: DateTime, format: &str) -> Result<Value, Error> {
-    strtime::format(format, now).map(Value::from).map_err(|e| {
-        Error::new(ErrorKind::InvalidOperation, "strftime_now: the format is not known")
-            .with_source(e)
+    if format.len() > MAX_TIME_FORMAT {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "strftime_now: the format is too long",
+        ));
+    }
+    // The C locale's forms, and nothing for the zone.
+    let mut plain = String::with_capacity(format.len());
+    let mut chars = format.chars();
+    while let Some(c) = chars.next() {
+        match (c, if c == '%' { chars.next() } else { None }) {
+            ('%', Some('c')) => plain.push_str("%a %b %e %H:%M:%S %Y"),
+            ('%', Some('x')) => plain.push_str("%m/%d/%y"),
+            ('%', Some('X')) => plain.push_str("%H:%M:%S"),
+            ('%', Some('Z' | 'z')) => {}
+            (c, next) => plain.extend([Some(c), next].into_iter().flatten()),
+        }
+    }
+    strtime::format(&plain, now).map(Value::from).map_err(|e| {
+        Error::new(
+            ErrorKind::InvalidOperation,
+            "strftime_now: the format is not known",
+        )
+        .with_source(e)
     })
+}
+
+/// How deep a value may be nested where it is turned into text.
+const MAX_NESTING: usize = 64;
+
+/// Walks a value before it is turned into text: lists in lists that share their items can be
+/// deeper than the stack and larger than the universe, and that code asks nobody.
+fn pay_for_text(state: &State<'_, '_>, value: &Value, depth: usize) -> Result<(), Error> {
+    let container = matches!(
+        value.kind(),
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable
+    );
+    if !container {
+        return Ok(());
+    }
+    if depth > MAX_NESTING {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "values lie too deep in one another",
+        ));
+    }
+    for item in value.try_iter()? {
+        state.consume_fuel(1)?;
+        if value.kind() == ValueKind::Map {
+            pay_for_text(state, &value.get_item(&item)?, depth + 1)?;
+        } else {
+            pay_for_text(state, &item, depth + 1)?;
+        }
+    }
+    Ok(())
+}
+
+/// A float as text, if the value is one.
+fn float_text(value: &Value) -> Option<String> {
+    if value.kind() != ValueKind::Number || value.is_integer() {
+        return None;
+    }
+    f64::try_from(value.clone()).ok().map(float)
 }
 
 /// Prints a value; only floats differ from how minijinja does it.
 fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    if value.kind() == ValueKind::Number && !value.is_integer() {
-        if let Ok(number) = f64::try_from(value.clone()) {
-            return out.write_str(&float(number)).map_err(Error::from);
+    match float_text(value) {
+        Some(text) => out.write_str(&text).map_err(Error::from),
+        None => {
+            pay_for_text(state, value, 0)?;
+            minijinja::escape_formatter(out, state, value)
         }
     }
-    minijinja::escape_formatter(out, state, value)
+}
+
+/// The filter `string`.
+fn string(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
+    pay_for_text(state, value, 0)?;
+    Ok(match (value.as_str(), float_text(value)) {
+        (Some(_), _) => value.clone(),
+        (None, Some(text)) => Value::from(text),
+        (None, None) => Value::from(value.to_string()),
+    })
 }
 
 /// How many bytes one unit of fuel pays for when a method works through a text.
@@ -77,12 +155,13 @@ fn method(
     args: &[Value],
 ) -> Result<Value, Error> {
     if let Some(text) = value.as_str() {
-        pay(state, text.len())?;
+        let given: usize = args.iter().filter_map(Value::as_str).map(str::len).sum();
+        pay(state, text.len().saturating_add(given))?;
         if let Some(result) = string_method(state, text, name, args)? {
             return Ok(result);
         }
     } else {
-        pay(state, value.len().unwrap_or(0))?;
+        state.consume_fuel(value.len().unwrap_or(0) as u64)?;
     }
     unknown_method_callback(state, value, name, args)
 }
@@ -121,6 +200,20 @@ fn string_method(
                 }
             }
             return Ok(None);
+        }
+        "title" => {
+            let () = from_args(args)?;
+            let mut out = String::with_capacity(text.len());
+            let mut inside = false;
+            for c in text.chars() {
+                match (c.is_alphabetic(), inside) {
+                    (true, true) => out.extend(c.to_lowercase()),
+                    (true, false) => out.extend(c.to_uppercase()),
+                    _ => out.push(c),
+                }
+                inside = c.is_alphabetic();
+            }
+            Value::from(out)
         }
         "removeprefix" => {
             let (prefix,): (&str,) = from_args(args)?;
