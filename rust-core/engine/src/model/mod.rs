@@ -24,8 +24,9 @@ pub use kernels_backend::KvType;
 pub use options::{BackendKind, ContextOptions, LoadOptions};
 pub use plan::{MemoryPlan, memory_plan};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Source};
+use crate::template::ChatTemplate;
 use crate::tokenize::Tokenizer;
 use crate::weights::WeightStore;
 use backend::Backend;
@@ -43,6 +44,8 @@ struct Inner {
     gguf: Gguf,
     config: Arc<Config>,
     tokenizer: Arc<Tokenizer>,
+    /// Or why there is none.
+    template: Result<ChatTemplate, String>,
     options: LoadOptions,
     network: Network,
 }
@@ -72,6 +75,12 @@ impl Model {
         let gguf = Gguf::open(source)?;
         let config = Arc::new(arch::configure(&gguf)?);
         let tokenizer = Arc::new(Tokenizer::from_gguf(&gguf)?);
+        let template = match ChatTemplate::from_gguf(&gguf, &tokenizer) {
+            Ok(template) => Ok(template),
+            // The model can still complete text.
+            Err(Error::Template { why }) => Err(why),
+            Err(other) => return Err(other),
+        };
         let store = WeightStore::new(&gguf);
         let network = match options.backend {
             BackendKind::Kernels => {
@@ -99,6 +108,7 @@ impl Model {
                 gguf,
                 config,
                 tokenizer,
+                template,
                 options,
                 network,
             }),
@@ -113,6 +123,15 @@ impl Model {
     /// The model's tokenizer.
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.inner.tokenizer
+    }
+
+    /// The model's own chat template.
+    ///
+    /// # Errors
+    /// [`crate::Error::Template`] when it has none, or one that cannot be read.
+    pub fn template(&self) -> Result<&ChatTemplate> {
+        let template = self.inner.template.as_ref();
+        template.map_err(|why| Error::Template { why: why.clone() })
     }
 
     /// The opened file: metadata and tensor table.
