@@ -8,9 +8,11 @@
 mod error;
 pub mod evaluate;
 pub mod gguf;
+pub mod metrics;
 pub mod model;
 pub mod template;
 pub mod tokenize;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use metrics::Metrics;
