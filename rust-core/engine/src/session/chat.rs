@@ -1,0 +1,172 @@
+//! A conversation with its history.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::Session;
+use super::generation::{Channel, Generation};
+use super::history;
+use super::options::GenerateOptions;
+use crate::error::{Error, Result};
+use crate::template::{Message, Role};
+
+/// A session with the messages of its conversation.
+///
+/// The answer joins the history when it ends, however it ends: of a cancelled one the part that
+/// came, even if that is nothing, so that user and assistant keep taking turns. A call that needs
+/// the history at rest waits for a cancelled answer and fails with [`Error::Busy`] while another
+/// runs. A call that fails leaves the history as it was.
+#[derive(Debug)]
+pub struct Chat {
+    session: Session,
+    messages: Vec<Message>,
+    options: GenerateOptions,
+    /// The answer to the last message, until it is in the history.
+    pending: Option<Arc<Channel>>,
+}
+
+impl Chat {
+    /// A conversation without messages. Use [`Chat::set_system`] to instruct the model.
+    pub fn new(session: Session, options: GenerateOptions) -> Self {
+        Self {
+            session,
+            messages: Vec::new(),
+            options,
+            pending: None,
+        }
+    }
+
+    /// The session that computes the answers.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The settings of the answers to come.
+    pub fn options_mut(&mut self) -> &mut GenerateOptions {
+        &mut self.options
+    }
+
+    /// The history, the answer that is being computed as far as it has come.
+    pub fn messages(&self) -> Vec<Message> {
+        let mut messages = self.messages.clone();
+        if let Some(pending) = &self.pending {
+            messages.push(Message::new(Role::Assistant, pending.transcript()));
+        }
+        messages
+    }
+
+    /// Sets, replaces or (with none) removes the system message at the front.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while an answer is being computed.
+    pub fn set_system(&mut self, text: Option<&str>) -> Result<()> {
+        self.settle()?;
+        if self.has_system() {
+            self.messages.remove(0);
+        }
+        if let Some(text) = text {
+            self.messages.insert(0, Message::new(Role::System, text));
+        }
+        Ok(())
+    }
+
+    /// Forgets all messages but the system message.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while an answer is being computed.
+    pub fn reset(&mut self) -> Result<()> {
+        self.settle()?;
+        self.messages.truncate(usize::from(self.has_system()));
+        Ok(())
+    }
+
+    /// Says `text` as the user and starts the answer.
+    ///
+    /// # Errors
+    /// As [`Session::chat`]; the message is then not part of the history.
+    pub fn send(&mut self, text: &str) -> Result<Generation> {
+        self.settle()?;
+        let mut messages = self.messages.clone();
+        messages.push(Message::new(Role::User, text));
+        self.answer(messages)
+    }
+
+    /// Drops the last answer and starts another; where the last message has none, starts one.
+    ///
+    /// # Errors
+    /// As [`Session::chat`]; [`Error::InvalidArgument`] when the user has said nothing yet.
+    pub fn regenerate(&mut self) -> Result<Generation> {
+        self.settle()?;
+        let last = self.messages.iter().rposition(|m| m.role == Role::User);
+        let last = last.ok_or_else(|| Error::invalid("there is no message to answer"))?;
+        self.answer(self.messages[..=last].to_vec())
+    }
+
+    /// Replaces the user's message at `index` of [`Chat::messages`] by `text`, drops all after it
+    /// and starts the answer.
+    ///
+    /// # Errors
+    /// As [`Session::chat`]; [`Error::InvalidArgument`] when that is not a message of the user.
+    pub fn edit(&mut self, index: usize, text: &str) -> Result<Generation> {
+        self.settle()?;
+        if self.messages.get(index).map(|m| m.role) != Some(Role::User) {
+            return Err(Error::invalid(format!(
+                "message {index} is not one of the user's"
+            )));
+        }
+        let mut messages = self.messages[..index].to_vec();
+        messages.push(Message::new(Role::User, text));
+        self.answer(messages)
+    }
+
+    /// Writes the history to a JSON file, the answer that is being computed as far as it has
+    /// come. A file that is there is replaced as a whole or, when that fails, left as it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        history::save(path, &self.messages())
+    }
+
+    /// Replaces the history by that of a file which [`Chat::save`] wrote. The cache stays: what
+    /// the next prompt shares with it is reused.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read or is not such a file, [`Error::Busy`] while an
+    /// answer is being computed. The history is then as it was.
+    pub fn load(&mut self, path: &Path) -> Result<()> {
+        self.settle()?;
+        self.messages = history::load(path)?;
+        Ok(())
+    }
+
+    fn has_system(&self) -> bool {
+        self.messages.first().map(|m| m.role) == Some(Role::System)
+    }
+
+    fn answer(&mut self, messages: Vec<Message>) -> Result<Generation> {
+        let generation =
+            self.session
+                .chat_into(&messages, &self.options, Channel::with_transcript())?;
+        self.messages = messages;
+        self.pending = Some(generation.channel());
+        Ok(generation)
+    }
+
+    /// Takes the answer into the history.
+    fn settle(&mut self) -> Result<()> {
+        let Some(pending) = &self.pending else {
+            return Ok(());
+        };
+        if !pending.has_ended() {
+            if !pending.is_cancelled() {
+                return Err(Error::Busy);
+            }
+            pending.wait();
+        }
+        self.messages
+            .push(Message::new(Role::Assistant, pending.transcript()));
+        self.pending = None;
+        Ok(())
+    }
+}

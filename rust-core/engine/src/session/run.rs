@@ -1,0 +1,186 @@
+//! One reply, from the prompt's tokens to its end: what the session's thread does.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::cache::Cache;
+use super::context::Window;
+use super::generation::{Channel, Done, FinishReason};
+use super::language::TextStream;
+use super::sampler::{Sampler, TokenMask, TokenSet};
+use super::stop::StopMatcher;
+use crate::error::Result;
+use crate::metrics::{Metrics, peak_memory};
+
+/// All that a reply needs beside the cache; made and checked before the thread is asked.
+pub(super) struct Job {
+    /// When the caller asked.
+    pub(super) started: Instant,
+    /// Not empty, each token in the vocabulary, fits the context.
+    pub(super) prompt: Vec<u32>,
+    /// Tokens that had to be dropped from the prompt.
+    pub(super) dropped: usize,
+    pub(super) window: Window,
+    pub(super) chunk: usize,
+    pub(super) sampler: Sampler,
+    pub(super) stops: StopMatcher,
+    pub(super) text: Box<dyn TextStream>,
+    pub(super) ends_turn: Box<dyn Fn(u32) -> bool + Send>,
+    pub(super) max_tokens: Option<usize>,
+    pub(super) mask: Option<Arc<dyn TokenMask>>,
+}
+
+/// Computes the reply into `channel`. Whatever the outcome, the cache's list of tokens says what
+/// is in it.
+pub(super) fn run(cache: &mut Cache, job: Job, channel: &Channel) -> Result<Done> {
+    let seed = job.sampler.seed();
+    let metrics = Metrics {
+        prompt_tokens: job.prompt.len(),
+        dropped_tokens: job.dropped,
+        ..Metrics::default()
+    };
+    let started = job.started;
+    let mut reply = Reply {
+        cache,
+        job,
+        channel,
+        metrics,
+        generated: Vec::new(),
+        out: String::new(),
+    };
+    let finish = reply.compute()?;
+    let mut metrics = reply.metrics;
+    metrics.generated_tokens = reply.generated.len();
+    metrics.kv_bytes = cache.kv_bytes();
+    metrics.peak_memory = peak_memory();
+    metrics.total_duration = started.elapsed();
+    Ok(Done {
+        finish,
+        metrics,
+        seed,
+    })
+}
+
+struct Reply<'a> {
+    cache: &'a mut Cache,
+    job: Job,
+    channel: &'a Channel,
+    metrics: Metrics,
+    generated: Vec<u32>,
+    /// Text that is decided but not yet sent; empty between two calls.
+    out: String,
+}
+
+impl Reply<'_> {
+    fn compute(&mut self) -> Result<FinishReason> {
+        let prompt = std::mem::take(&mut self.job.prompt);
+        let finish = if self.prefill(&prompt)? {
+            self.decode()?
+        } else {
+            FinishReason::Cancelled
+        };
+        if finish == FinishReason::StopString {
+            return Ok(finish);
+        }
+        // The rest of a character that never came may complete a stop string, too.
+        let rest = self.job.text.finish();
+        let stopped = self.emit(&rest);
+        if !stopped {
+            self.job.stops.finish(&mut self.out);
+            self.send();
+        }
+        Ok(if stopped {
+            FinishReason::StopString
+        } else {
+            finish
+        })
+    }
+
+    /// False when it was cancelled.
+    fn prefill(&mut self, prompt: &[u32]) -> Result<bool> {
+        let start = Instant::now();
+        self.metrics.reused_tokens = self.cache.reuse(prompt)?;
+        let whole = self.evaluate(&prompt[self.metrics.reused_tokens..])?;
+        self.metrics.prefill_tokens = self.cache.tokens().len() - self.metrics.reused_tokens;
+        self.metrics.prefill_duration = start.elapsed();
+        Ok(whole)
+    }
+
+    /// Appends `tokens` chunk by chunk, for the logits after the last. False when it was
+    /// cancelled between two chunks.
+    fn evaluate(&mut self, tokens: &[u32]) -> Result<bool> {
+        let mut chunks = tokens.chunks(self.job.chunk).peekable();
+        while let Some(chunk) = chunks.next() {
+            if self.channel.is_cancelled() {
+                return Ok(false);
+            }
+            self.cache.append(chunk, chunks.peek().is_none())?;
+        }
+        Ok(true)
+    }
+
+    fn decode(&mut self) -> Result<FinishReason> {
+        let limit = self.job.max_tokens.unwrap_or(usize::MAX);
+        let mask = self.job.mask.take();
+        let mut allowed = mask
+            .as_ref()
+            .map(|_| TokenSet::full(self.cache.vocab_size()));
+        let mut first = None;
+        loop {
+            if self.generated.len() >= limit {
+                return Ok(FinishReason::MaxTokens);
+            }
+            if self.channel.is_cancelled() {
+                return Ok(FinishReason::Cancelled);
+            }
+            if let (Some(mask), Some(allowed)) = (&mask, &mut allowed) {
+                allowed.fill();
+                mask.apply(&self.generated, allowed)?;
+            }
+            let token = self.cache.sample(&mut self.job.sampler, allowed.as_ref())?;
+            self.generated.push(token);
+            let now = Instant::now();
+            let first = *first.get_or_insert(now);
+            self.metrics.time_to_first_token = Some(first - self.job.started);
+            self.metrics.decode_duration = now - first;
+            if (self.job.ends_turn)(token) {
+                return Ok(FinishReason::EndOfTurn);
+            }
+            let text = self.job.text.push(token);
+            if self.emit(&text) {
+                return Ok(FinishReason::StopString);
+            }
+            if self.generated.len() >= limit {
+                return Ok(FinishReason::MaxTokens);
+            }
+            if !self.cache.is_full() {
+                self.cache.append(&[token], true)?;
+                continue;
+            }
+            let context = self.cache.context_length();
+            let Some(dropped) = self.job.window.drop_when_full(context) else {
+                return Ok(FinishReason::ContextFull);
+            };
+            self.metrics.dropped_tokens += dropped.len();
+            let mut kept = self.cache.tokens().to_vec();
+            kept.drain(dropped);
+            kept.push(token);
+            let reused = self.cache.reuse(&kept)?;
+            if !self.evaluate(&kept[reused..])? {
+                return Ok(FinishReason::Cancelled);
+            }
+        }
+    }
+
+    /// Sends the text as far as the stop strings allow. True when one is complete.
+    fn emit(&mut self, text: &str) -> bool {
+        let stopped = self.job.stops.push(text, &mut self.out);
+        self.send();
+        stopped
+    }
+
+    fn send(&mut self) {
+        self.channel.push(&self.out);
+        self.out.clear();
+    }
+}
