@@ -8,7 +8,7 @@ use std::process::Command;
 
 use common::{GEMMA3, Real, SMOLLM2};
 use dormouse::gguf::{Gguf, Source};
-use dormouse::model::{ContextOptions, Decoder, KvType, memory_plan};
+use dormouse::model::{ContextOptions, KvType, memory_plan};
 use dormouse::tokenize::Tokenizer;
 
 const MIB: u64 = 1 << 20;

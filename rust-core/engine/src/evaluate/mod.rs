@@ -136,15 +136,10 @@ impl Score {
             let rest = (1.0 - mass).max(f64::MIN_POSITIVE);
             divergence += log_rest.exp() * (log_rest - rest.ln());
         }
-        let best = expected
-            .log_probs
-            .iter()
-            .enumerate()
-            .max_by(|a, b| a.1.total_cmp(b.1));
-        let best = best.and_then(|(index, _)| expected.ids.get(index)).copied();
+        let best = top(&expected.log_probs).and_then(|index| expected.ids.get(index as usize));
         self.compared += 1;
         self.divergence += divergence;
-        self.same_top += usize::from(best.is_some() && best == top(logits));
+        self.same_top += usize::from(best.is_some() && best.copied() == top(logits));
     }
 }
 
@@ -165,15 +160,15 @@ fn log_sum_exp(logits: &[f32]) -> f64 {
     sum.ln() + highest
 }
 
-/// The most likely id; the lowest of equals.
-fn top(logits: &[f32]) -> Option<u32> {
+/// Index of the highest value; the first of equals.
+fn top(values: &[f32]) -> Option<u32> {
     let mut best: Option<(usize, f32)> = None;
-    for (id, &logit) in logits.iter().enumerate() {
-        if best.is_none_or(|(_, highest)| logit > highest) {
-            best = Some((id, logit));
+    for (index, &value) in values.iter().enumerate() {
+        if best.is_none_or(|(_, highest)| value > highest) {
+            best = Some((index, value));
         }
     }
-    best.map(|(id, _)| id as u32)
+    best.map(|(index, _)| index as u32)
 }
 
 #[cfg(test)]

@@ -304,9 +304,7 @@ impl ChatTemplate {
         environment.set_fuel(Some(fuel));
         let mut context: Vec<(String, minijinja::Value)> = variables
             .iter_mut()
-            .map(|(key, value)| {
-                (key.clone(), minijinja::Value::from(Serde(value.take())))
-            })
+            .map(|(key, value)| (key.clone(), minijinja::Value::from(Serde(value.take()))))
             .collect();
         // The clock is read when a template asks for it, which few do.
         let clock = move |format: &str| {

@@ -29,10 +29,15 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.set_formatter(print);
     environment.add_filter("tojson", tojson);
     environment.add_filter("string", string);
-    environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
-        Err(Error::new(ErrorKind::InvalidOperation, "raised by the template")
-            .with_source(Raised(message)))
-    });
+    environment.add_function(
+        "raise_exception",
+        |message: String| -> Result<Value, Error> {
+            Err(
+                Error::new(ErrorKind::InvalidOperation, "raised by the template")
+                    .with_source(Raised(message)),
+            )
+        },
+    );
     // In Python a string is a sequence of characters, and what is not defined can be iterated.
     environment.add_test("sequence", |value: &Value| {
         matches!(

@@ -52,7 +52,9 @@ pub(super) fn tojson(
         indent,
         item,
         key,
-        ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
+        ascii: options
+            .get::<Option<bool>>("ensure_ascii")?
+            .unwrap_or(false),
         sort: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
     };
     options.assert_all_used()?;
@@ -80,8 +82,7 @@ impl Writer<'_, '_, '_> {
     fn pay(&mut self) -> Result<(), Error> {
         let owed = self.out.len() - self.paid;
         self.paid = self.out.len();
-        self.state
-            .consume_fuel((owed / BYTES_PER_FUEL) as u64 + 1)
+        self.state.consume_fuel((owed / BYTES_PER_FUEL) as u64 + 1)
     }
 
     fn line(&mut self, depth: usize) {
@@ -202,7 +203,11 @@ pub(super) fn float(number: f64) -> String {
         return "NaN".into();
     }
     if number.is_infinite() {
-        let text = if number > 0.0 { "Infinity" } else { "-Infinity" };
+        let text = if number > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        };
         return text.into();
     }
     let size = number.abs();

@@ -156,12 +156,14 @@ impl Stage {
         let dated: Vec<String> = patterns
             .iter()
             .map(|pattern| {
-                ["L", "N", "P"].iter().fold((*pattern).to_owned(), |text, class| {
-                    text.replace(
-                        &format!(r"\p{{{class}}}"),
-                        &format!(r"[\p{{{class}}}&&\p{{Age=15.1}}]"),
-                    )
-                })
+                ["L", "N", "P"]
+                    .iter()
+                    .fold((*pattern).to_owned(), |text, class| {
+                        text.replace(
+                            &format!(r"\p{{{class}}}"),
+                            &format!(r"[\p{{{class}}}&&\p{{Age=15.1}}]"),
+                        )
+                    })
             })
             .collect();
         let regex = Regex::new_many(&dated)
