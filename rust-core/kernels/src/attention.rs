@@ -202,7 +202,7 @@ impl<T: KvElem> Kernel for Head<'_, T> {
         }
         for r in self.rows.clone() {
             let sum = L::splat(running[r - self.rows.start].sum);
-            map::<L>(out(r), |x| x.div(sum));
+            map!(L, out(r), |x| x.div(sum));
         }
     }
 }

@@ -82,7 +82,7 @@ impl Kernel for AddAssign<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        zip::<L>(self.x, self.y, |x, y| x.add(y));
+        zip!(L, self.x, self.y, |x, y| x.add(y));
     }
 }
 
@@ -96,7 +96,7 @@ impl Kernel for Scale<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        map::<L>(self.x, |x| x.mul(L::splat(self.s)));
+        map!(L, self.x, |x| x.mul(L::splat(self.s)));
     }
 }
 
@@ -110,7 +110,7 @@ impl Kernel for SiluMul<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        zip::<L>(self.gate, self.up, |gate, up| math::silu(gate).mul(up));
+        zip!(L, self.gate, self.up, |gate, up| math::silu(gate).mul(up));
     }
 }
 
@@ -124,7 +124,8 @@ impl Kernel for GeluMul<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        zip::<L>(self.gate, self.up, |gate, up| math::gelu_tanh(gate).mul(up));
+        zip!(L, self.gate, self.up, |gate, up| math::gelu_tanh(gate)
+            .mul(up));
     }
 }
 
@@ -139,7 +140,7 @@ impl Kernel for SoftCap<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let cap = L::splat(self.cap);
-        map::<L>(self.x, |x| math::tanh(x.div(cap)).mul(cap));
+        map!(L, self.x, |x| math::tanh(x.div(cap)).mul(cap));
     }
 }
 
@@ -168,6 +169,6 @@ impl Kernel for Softmax<'_> {
             tail.copy_from_slice(&e.to_array()[..tail.len()]);
         }
         let sum = L::splat(sums.tree_sum());
-        map::<L>(self.x, |x| x.div(sum));
+        map!(L, self.x, |x| x.div(sum));
     }
 }

@@ -95,26 +95,43 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     }
 }
 
-/// Replaces every element by `f` of it, eight at a time. A tail is padded with zeros, so that an
-/// element's result does not depend on where it sits.
-#[inline(always)]
-pub(crate) fn map<L: Lanes>(x: &mut [f32], f: impl Fn(L) -> L) {
-    let (chunks, tail) = x.as_chunks_mut::<8>();
-    for chunk in chunks {
-        *chunk = f(L::from_array(*chunk)).to_array();
-    }
-    let result = f(L::load_partial(tail)).to_array();
-    tail.copy_from_slice(&result[..tail.len()]);
+/// Replaces every element of a slice by an expression of it, eight at a time. A tail is padded
+/// with zeros, so that an element's result does not depend on where it sits.
+///
+/// A macro, because a closure too large to be inlined would be compiled without the instruction
+/// set, every operation in it a call.
+macro_rules! map {
+    ($lanes:ty, $x:expr, |$value:ident| $result:expr) => {{
+        let x: &mut [f32] = $x;
+        let (chunks, tail) = x.as_chunks_mut::<8>();
+        for chunk in chunks {
+            let $value = <$lanes>::from_array(*chunk);
+            *chunk = $result.to_array();
+        }
+        let $value = <$lanes>::load_partial(tail);
+        let result = $result.to_array();
+        tail.copy_from_slice(&result[..tail.len()]);
+    }};
 }
 
-/// Replaces every element of `x` by `f` of it and the element of `y` beside it.
-#[inline(always)]
-pub(crate) fn zip<L: Lanes>(x: &mut [f32], y: &[f32], f: impl Fn(L, L) -> L) {
-    let (x_chunks, x_tail) = x.as_chunks_mut::<8>();
-    let (y_chunks, y_tail) = y.as_chunks::<8>();
-    for (x, y) in x_chunks.iter_mut().zip(y_chunks) {
-        *x = f(L::from_array(*x), L::from_array(*y)).to_array();
-    }
-    let result = f(L::load_partial(x_tail), L::load_partial(y_tail)).to_array();
-    x_tail.copy_from_slice(&result[..x_tail.len()]);
+/// Replaces every element of one slice by an expression of it and the element of another beside
+/// it; like [`map`] otherwise.
+macro_rules! zip {
+    ($lanes:ty, $x:expr, $y:expr, |$value:ident, $other:ident| $result:expr) => {{
+        let (x, y): (&mut [f32], &[f32]) = ($x, $y);
+        let (x_chunks, x_tail) = x.as_chunks_mut::<8>();
+        let (y_chunks, y_tail) = y.as_chunks::<8>();
+        for (x, y) in x_chunks.iter_mut().zip(y_chunks) {
+            let ($value, $other) = (<$lanes>::from_array(*x), <$lanes>::from_array(*y));
+            *x = $result.to_array();
+        }
+        let ($value, $other) = (
+            <$lanes>::load_partial(x_tail),
+            <$lanes>::load_partial(y_tail),
+        );
+        let result = $result.to_array();
+        x_tail.copy_from_slice(&result[..x_tail.len()]);
+    }};
 }
+
+pub(crate) use {map, zip};

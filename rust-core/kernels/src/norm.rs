@@ -69,7 +69,7 @@ impl Kernel for RmsNorm<'_> {
         for row in self.x.chunks_exact_mut(cols) {
             let mean = sum_of_squares::<L>(row) / cols as f32;
             let factor = L::splat(1.0 / (mean + self.eps).sqrt());
-            zip::<L>(row, self.weight, |x, weight| x.mul(factor).mul(weight));
+            zip!(L, row, self.weight, |x, weight| x.mul(factor).mul(weight));
         }
     }
 }
