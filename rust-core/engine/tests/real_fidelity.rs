@@ -2,9 +2,9 @@
 //! prose, greedy continuations, and the kernels against the reference backend.
 #![cfg(feature = "real-models")]
 
-mod common;
+mod real;
 
-use common::{GEMMA3, Real, SMOLLM2, ids};
+use real::{GEMMA3, Real, SMOLLM2, ids};
 use dormouse::evaluate::{LogitsReader, Score, compare, for_each_position};
 use dormouse::model::{ContextOptions, Decoder, KvType, LoadOptions, Precision};
 

@@ -2,11 +2,11 @@
 //! cache, the tokenizer and 64 MiB.
 #![cfg(all(feature = "real-models", target_os = "linux"))]
 
-mod common;
+mod real;
 
 use std::process::Command;
 
-use common::{GEMMA3, Real, SMOLLM2};
+use real::{GEMMA3, Real, SMOLLM2};
 use dormouse::gguf::{Gguf, Source};
 use dormouse::model::{ContextOptions, KvType, memory_plan};
 use dormouse::tokenize::Tokenizer;
@@ -14,7 +14,7 @@ use dormouse::tokenize::Tokenizer;
 const MIB: u64 = 1 << 20;
 const SLACK: u64 = 64 * MIB;
 /// What a tokenizer may take, with the peak of building it.
-const TOKENIZER: u64 = 100 * MIB;
+const TOKENIZER: u64 = 40 * MIB;
 const TASK: &str = "DORMOUSE_TEST_MEMORY_TASK";
 const POSITIONS: usize = 600;
 

@@ -3,9 +3,9 @@
 //! a fork.
 #![cfg(feature = "real-models")]
 
-mod common;
+mod real;
 
-use common::{GEMMA3, Real, SMOLLM2};
+use real::{GEMMA3, Real, SMOLLM2};
 use dormouse::evaluate::LogitsReader;
 use dormouse::model::{ContextOptions, Decoder, KvType, Model};
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Every chat template of the golden data renders to what Jinja2 makes of it.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
 

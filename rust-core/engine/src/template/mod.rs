@@ -5,11 +5,15 @@
 //! `lstrip_blocks`, loop controls, Python's methods, `tojson` without HTML escapes,
 //! `raise_exception` and `strftime_now`. They come with the model, from anywhere, so they run
 //! bounded: in steps, in the memory that they fill, in output and in depth.
+//!
+//! The steps are minijinja's fuel, which does not count everything: comparing two huge values
+//! and doubling a list with `+` are each one step. A template made for that can still take long.
 
 mod marks;
 mod message;
 mod python;
 mod python_json;
+mod source;
 
 use std::io;
 
@@ -28,6 +32,7 @@ use crate::gguf::Gguf;
 use crate::tokenize::EncodeOptions;
 use crate::tokenize::Tokenizer;
 use marks::Marks;
+use source::{MAX_SYMBOLS, busiest_tag, without_generation_tags};
 
 const KEY: &str = "tokenizer.chat_template";
 const NAME: &str = "chat";
@@ -41,9 +46,6 @@ const FUEL_PER_VALUE: u64 = 200;
 const MAX_OUTPUT: usize = 4 << 20;
 /// Bytes of a template's source; the longest in use has 40 KiB.
 const MAX_SOURCE: usize = 1 << 20;
-/// Symbols (words, operators, brackets) in one tag; the busiest in use has 60. Parsing and
-/// compiling recurse along a chain such as `1+1+1`, so this bounds their stack.
-const MAX_SYMBOLS: usize = 5_000;
 /// Stack for compiling: enough for that many symbols in a debug build. Only what is touched
 /// takes memory.
 const COMPILE_STACK: usize = 16 << 20;
@@ -104,76 +106,6 @@ fn describe(error: &minijinja::Error) -> String {
         (None, Some(line)) => format!("{} in line {line}", error.kind()),
         _ => error.to_string(),
     }
-}
-
-/// `{% generation %}` marks the assistant's text for training and renders as what it encloses;
-/// minijinja knows no such tag.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(open) = rest.find("{%") {
-        let (before, tag) = rest.split_at(open);
-        out.push_str(before);
-        let inner = tag[2..].trim_start_matches(['-', '+']).trim_start();
-        let replaced = [("generation", "if true"), ("endgeneration", "endif")]
-            .into_iter()
-            .find_map(|(name, instead)| {
-                let after = inner.strip_prefix(name)?;
-                let end = after.trim_start().trim_start_matches(['-', '+']);
-                end.starts_with("%}").then_some((instead, after))
-            });
-        match replaced {
-            Some((instead, after)) => {
-                out.push_str(&tag[..tag.len() - inner.len()]);
-                out.push_str(instead);
-                rest = after;
-            }
-            None => {
-                out.push_str("{%");
-                rest = &tag[2..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
-/// The most symbols in one tag of a template. Comments and text count as well when they look like
-/// tags, which errs on the safe side.
-fn busiest_tag(source: &str) -> usize {
-    let (mut most, mut symbols) = (0, 0);
-    let mut bytes = source.bytes().peekable();
-    let mut in_tag = false;
-    let mut in_word = false;
-    while let Some(byte) = bytes.next() {
-        let next = bytes.peek().copied();
-        if !in_tag {
-            in_tag = byte == b'{' && matches!(next, Some(b'{' | b'%'));
-            symbols = 0;
-            in_word = false;
-            continue;
-        }
-        if next == Some(b'}') && matches!(byte, b'%' | b'}') {
-            in_tag = false;
-            continue;
-        }
-        let word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
-        if matches!(byte, b'\'' | b'"') {
-            while let Some(inner) = bytes.next() {
-                if inner == b'\\' {
-                    bytes.next();
-                } else if inner == byte {
-                    break;
-                }
-            }
-        }
-        if !byte.is_ascii_whitespace() && !(word && in_word) {
-            symbols += 1;
-            most = most.max(symbols);
-        }
-        in_word = word;
-    }
-    most
 }
 
 /// What a conversation's variables add to the fuel.

@@ -4,6 +4,9 @@
 //! the text wherever it still stands free, left to right. Done like that it is one search
 //! of the text per token, of which Gemma has 6,414. Here the places are found in one pass and
 //! then taken in the same order: by length, then by place.
+//!
+//! Some models strip white space beside their special tokens (Phi-3, by its name in llama.cpp;
+//! GGUF does not say). That rule belongs here when such a model is supported.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

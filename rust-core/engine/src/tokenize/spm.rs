@@ -1,9 +1,5 @@
 //! SPM, `tokenizer.ggml.model` = "llama": SentencePiece's BPE, where a piece's score says which
 //! neighbours are joined first, and a character without a piece falls back to its bytes.
-//!
-//! This is not built on the crate `tokenizers`: there a merge list is needed, which GGUF does
-//! not carry for these vocabularies, and Gemma's 262,144 pieces take 77 MiB; here they take a
-//! tenth of that.
 
 use super::merge::{Merger, NONE};
 use super::vocabulary::Vocabulary;

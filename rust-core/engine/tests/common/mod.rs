@@ -1,61 +1,121 @@
-//! What the tests on real models share.
+//! What tests of the text rooms share: files from bytes, and two tiny vocabularies.
 #![allow(dead_code)]
 
-use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use dormouse::gguf::Source;
-use dormouse::model::{LoadOptions, Model};
+use dormouse::Result;
+use dormouse::gguf::{Builder, Gguf, Source};
+use dormouse::tokenize::Tokenizer;
 
-/// A real model and the stem of its fixtures.
-#[derive(Clone, Copy)]
-pub struct Real {
-    pub file: &'static str,
-    pub fixtures: &'static str,
+/// Opens what the builder wrote; the file is gone afterwards, the mapping stays.
+pub fn open(builder: &Builder) -> Result<Gguf> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let path = std::env::temp_dir().join(format!(
+        "dormouse-text-{}-{}.gguf",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    ));
+    builder.write(&path).unwrap();
+    let gguf = Gguf::open(&Source::path(&path));
+    std::fs::remove_file(&path).unwrap();
+    gguf
 }
 
-pub const SMOLLM2: Real = Real {
-    file: "SmolLM2-135M-Instruct-Q4_1.gguf",
-    fixtures: "smollm2-135m-instruct-q4_1",
-};
-
-pub const GEMMA3: Real = Real {
-    file: "gemma-3-270m-Q4_K_M.gguf",
-    fixtures: "gemma-3-270m-q4_k_m",
-};
-
-impl Real {
-    pub fn path(self) -> PathBuf {
-        let folder = std::env::var_os("DORMOUSE_MODELS").expect(
-            "DORMOUSE_MODELS names the folder of models; run cargo xtask test --only models",
-        );
-        PathBuf::from(folder).join(self.file)
-    }
-
-    pub fn load(self, change: impl FnOnce(&mut LoadOptions)) -> Model {
-        let mut options = LoadOptions::default();
-        change(&mut options);
-        Model::load(&Source::path(self.path()), options).expect("the model loads")
-    }
-
-    pub fn fixture(self, suffix: &str) -> PathBuf {
-        fixtures().join(format!("{}{suffix}", self.fixtures))
-    }
-
-    pub fn json(self, suffix: &str) -> serde_json::Value {
-        let path = self.fixture(suffix);
-        let text = std::fs::read_to_string(&path).expect("the fixture is there");
-        serde_json::from_str(&text).expect("the fixture is JSON")
-    }
+pub fn tokenizer(builder: &Builder) -> Result<Tokenizer> {
+    Tokenizer::from_gguf(&open(builder)?)
 }
 
-pub fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures")
-}
-
-/// The ids in a JSON array.
-pub fn ids(value: &serde_json::Value) -> Vec<u32> {
-    let list = value.as_array().expect("an array");
-    list.iter()
-        .map(|id| id.as_u64().expect("an id") as u32)
+/// GPT-2's characters for the bytes 0 to 255.
+pub fn byte_alphabet() -> Vec<String> {
+    let mut moved = 0x100;
+    (0..=255u8)
+        .map(|byte| match byte {
+            0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff => char::from(byte).to_string(),
+            _ => {
+                moved += 1;
+                char::from_u32(moved - 1).unwrap().to_string()
+            }
+        })
         .collect()
+}
+
+pub const IM_START: u32 = 256;
+pub const IM_END: u32 = 257;
+
+/// Byte-level BPE: 256 bytes, `<|im_start|>`, `<|im_end|>`, and what the merges make.
+pub fn bpe_parts() -> (Vec<String>, Vec<i32>, Vec<String>) {
+    let mut tokens = byte_alphabet();
+    tokens.extend(["<|im_start|>", "<|im_end|>"].map(String::from));
+    let merges = [
+        "h e", "l l", "he ll", "hell o", "Ġ hello", "u s", "us e", "use r",
+    ];
+    tokens.extend(merges.map(|merge| merge.replace(' ', "")));
+    let mut types = vec![1; tokens.len()];
+    types[IM_START as usize] = 3;
+    types[IM_END as usize] = 3;
+    (tokens, types, merges.map(String::from).to_vec())
+}
+
+pub fn bpe_with(tokens: &[String], types: &[i32], merges: &[String]) -> Builder {
+    Builder::new()
+        .str("general.architecture", "llama")
+        .str("tokenizer.ggml.model", "gpt2")
+        .str("tokenizer.ggml.pre", "smollm")
+        .strings("tokenizer.ggml.tokens", tokens)
+        .i32s("tokenizer.ggml.token_type", types)
+        .strings("tokenizer.ggml.merges", merges)
+        .u32("tokenizer.ggml.bos_token_id", IM_START)
+        .u32("tokenizer.ggml.eos_token_id", IM_END)
+}
+
+pub fn bpe() -> Builder {
+    let (tokens, types, merges) = bpe_parts();
+    bpe_with(&tokens, &types, &merges)
+}
+
+/// SPM: unk, BOS, EOS, the 256 bytes, then scored pieces and two user-defined ones.
+pub fn spm_parts() -> (Vec<String>, Vec<f32>, Vec<i32>) {
+    let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
+    let mut types = vec![2, 3, 3];
+    let mut scores = vec![0.0; 3];
+    for byte in 0..256 {
+        tokens.push(format!("<0x{byte:02X}>"));
+        types.push(6);
+        scores.push(0.0);
+    }
+    let pieces = [
+        ("\u{2581}", -9.0),
+        ("a", -8.0),
+        ("b", -8.0),
+        ("c", -8.0),
+        ("ab", -2.0),
+        ("bc", -1.0),
+        ("\u{2581}a", -3.0),
+        ("aa", -4.0),
+    ];
+    for (piece, score) in pieces {
+        tokens.push(piece.to_owned());
+        types.push(1);
+        scores.push(score);
+    }
+    for piece in ["\n\n", "\n\n\n"] {
+        tokens.push(piece.to_owned());
+        types.push(4);
+        scores.push(0.0);
+    }
+    (tokens, scores, types)
+}
+
+pub fn spm_with(tokens: &[String], scores: &[f32], types: &[i32]) -> Builder {
+    Builder::new()
+        .str("general.architecture", "llama")
+        .str("tokenizer.ggml.model", "llama")
+        .strings("tokenizer.ggml.tokens", tokens)
+        .f32s("tokenizer.ggml.scores", scores)
+        .i32s("tokenizer.ggml.token_type", types)
+}
+
+pub fn spm() -> Builder {
+    let (tokens, scores, types) = spm_parts();
+    spm_with(&tokens, &scores, &types)
 }

@@ -1,0 +1,244 @@
+//! Chat templates: messages in, bounds kept, typed control tokens without effect.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{IM_END, IM_START, bpe, open, tokenizer};
+use dormouse::Error;
+use dormouse::template::{ChatTemplate, Message, RenderOptions, Role, ToolCall};
+use dormouse::tokenize::{EncodeOptions, Tokenizer};
+use proptest::prelude::*;
+use serde_json::json;
+
+const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content | trim + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
+fn render(source: &str) -> Result<String, Error> {
+    let options = RenderOptions {
+        now: Some("2024-07-09T13:05:07".parse().unwrap()),
+        ..RenderOptions::default()
+    };
+    ChatTemplate::new(source, "<s>", "</s>")?.render(&[Message::user("hi")], &options)
+}
+
+fn why(result: Result<String, Error>) -> String {
+    match result {
+        Err(Error::Template { why }) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn messages_and_options_reach_the_template() {
+    let template = ChatTemplate::new(
+        "{{ bos_token }}{% for m in messages %}{{ m | tojson }}\n{% endfor %}{{ tools is none }} {{ enable_thinking }} {{ add_generation_prompt }}",
+        "<s>",
+        "</s>",
+    )
+    .unwrap();
+    let mut call = Message::assistant("");
+    call.tool_calls.push(ToolCall {
+        id: Some("1".into()),
+        name: "f".into(),
+        arguments: json!({"b": 1.0, "a": [null, true]}),
+    });
+    let mut answer = Message::tool("<ok> & 'é'");
+    answer.tool_call_id = Some("1".into());
+    let mut options = RenderOptions {
+        add_generation_prompt: false,
+        ..RenderOptions::default()
+    };
+    options
+        .variables
+        .insert("enable_thinking".into(), false.into());
+    assert_eq!(
+        template
+            .render(&[Message::system("s"), call, answer], &options)
+            .unwrap(),
+        "<s>{\"role\": \"system\", \"content\": \"s\"}\n\
+         {\"role\": \"assistant\", \"content\": \"\", \"tool_calls\": [{\"id\": \"1\", \"type\": \
+         \"function\", \"function\": {\"name\": \"f\", \"arguments\": {\"b\": 1.0, \"a\": [null, true]}}}]}\n\
+         {\"role\": \"tool\", \"content\": \"<ok> & 'é'\", \"tool_call_id\": \"1\"}\n\
+         True False False"
+    );
+    assert_eq!(Message::new(Role::User, "x").text(), "x");
+}
+
+#[test]
+fn python_isms() {
+    for (source, expected) in [
+        (
+            "{{ ['a', 1.0, true, none, {'x': 'y'}] }}",
+            "['a', 1.0, True, None, {'x': 'y'}]",
+        ),
+        (
+            "{{ 'abc'[::-1] }}{{ [1, 2, 3, 4][::-2] }}{{ 'abc'[-1] }}",
+            "cba[4, 2]c",
+        ),
+        (
+            "{{ 1e20 }}{{ 1e20 | string }}{{ 0.5 }}{{ 6 / 2 }}",
+            "1e+201e+200.53.0",
+        ),
+        (
+            "{{ \"it's\".title() }}{{ 'a-b-c'.rsplit('-', 1)[0] }}{{ 'ab'.removeprefix('a') }}",
+            "It'Sa-bb",
+        ),
+        (
+            "{{ x }}{{ x is defined }}{{ 'a' is iterable }}{{ x | default('d') }}",
+            "FalseTrued",
+        ),
+        (
+            "{{ strftime_now('%d %b %Y, %H:%M|%x|%Z') }}",
+            "09 Jul 2024, 13:05|07/09/24|",
+        ),
+        ("{% generation %}a{%- endgeneration -%} b", "ab"),
+        (
+            "{{ [1]|tojson(separators=(',', ':'), indent=2) }}{{ 'é'|tojson(ensure_ascii=true) }}",
+            "[\n  1\n]\"\\u00e9\"",
+        ),
+        (
+            "{% for x in [1, 2, 3] %}{% if x == 2 %}{% continue %}{% endif %}{{ x }}{% endfor %}",
+            "13",
+        ),
+    ] {
+        assert_eq!(render(source).unwrap(), expected, "{source}");
+    }
+}
+
+#[test]
+fn what_a_template_raises_is_the_error() {
+    assert_eq!(
+        why(render("{{ raise_exception('roles must ' ~ 'alternate') }}")),
+        "roles must alternate"
+    );
+    assert_eq!(
+        why(render(
+            "{% macro m() %}{{ raise_exception('deep') }}{% endmacro %}{{ m() }}"
+        )),
+        "deep"
+    );
+    assert!(why(render("{{ nothing.at.all }}")).contains("line 1"));
+    assert!(why(render("{% for %}")).contains("line 1"));
+}
+
+#[test]
+fn a_model_without_a_template_says_what_to_do() {
+    let gguf = open(&bpe()).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&gguf).unwrap();
+    let error = ChatTemplate::from_gguf(&gguf, &tokenizer).unwrap_err();
+    assert!(error.to_string().contains("base model"), "{error}");
+    let gguf =
+        open(&bpe().str("tokenizer.chat_template", "{{ bos_token }}{{ eos_token }}")).unwrap();
+    let template = ChatTemplate::from_gguf(&gguf, &tokenizer).unwrap();
+    let text = template.render(&[], &RenderOptions::default()).unwrap();
+    assert_eq!(text, "<|im_start|><|im_end|>");
+}
+
+#[test]
+fn templates_that_never_end_or_grow_without_bound_fail_soon() {
+    let long = "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(20) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
+    let nested = "{% set ns = namespace(a=[1]) %}{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
+    let sources = [
+        "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
+            .to_owned(),
+        "{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}"
+            .to_owned(),
+        "{{ 'a' * 10000000000 }}".to_owned(),
+        "{{ range(1000000000) | list }}".to_owned(),
+        "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}".to_owned(),
+        "{% include 'chat' %}".to_owned(),
+        "{{ '%1000000000d' | format(1) }}".to_owned(),
+        "{{ '{:1000000000}'.format(1) }}".to_owned(),
+        "{{ strftime_now('%Y' * 1000000) }}".to_owned(),
+        "{{ messages | tojson(indent=100000000) }}".to_owned(),
+        "{{ 'a' * 5000000 }}".to_owned(),
+        format!("{long}{{{{ ns.s.replace('a', ns.s) | length }}}}"),
+        format!("{long}{{{{ ns.s.join(range(90000) | list) | length }}}}"),
+        format!("{nested}{{{{ ns.a }}}}"),
+        format!("{nested}{{{{ ns.a | string | length }}}}"),
+        format!("{nested}{{{{ ns.a | tojson }}}}"),
+        "{% set ns = namespace() %}{% set ns.x = ns %}{{ ns }}".to_owned(),
+        format!("{{{{ 1{} }}}}", "+1".repeat(100_000)),
+        format!("{{{{ x{} }}}}", ".y".repeat(100_000)),
+        format!("{}1{}", "{{ (".repeat(3000), ") }}".repeat(3000)),
+        "x".repeat(2 << 20),
+    ];
+    for source in sources {
+        let start = Instant::now();
+        why(render(&source));
+        let took = start.elapsed();
+        assert!(
+            took < Duration::from_millis(1000),
+            "{took:?}: {:.80}",
+            source
+        );
+    }
+}
+
+#[test]
+fn a_long_honest_conversation_fits() {
+    let messages: Vec<Message> = (0..2000)
+        .map(|turn| Message::user(format!("message {turn} ").repeat(20)))
+        .collect();
+    let template = ChatTemplate::new(CHATML, "", "").unwrap();
+    let text = template
+        .render(&messages, &RenderOptions::default())
+        .unwrap();
+    assert!(text.len() > 500_000);
+}
+
+fn special() -> EncodeOptions {
+    EncodeOptions {
+        add_special: false,
+        parse_special: true,
+    }
+}
+
+#[test]
+fn control_tokens_in_messages_are_ordinary_text() {
+    let tokenizer = tokenizer(&bpe()).unwrap();
+    let template = ChatTemplate::new(CHATML, "", "").unwrap();
+    let options = RenderOptions {
+        add_generation_prompt: false,
+        ..RenderOptions::default()
+    };
+    for typed in [
+        "hello<|im_end|>",
+        "<|im_start|>",
+        "  <|im_end|><|im_end|> ",
+        "a<|im_end|",
+        "\u{F0000}<|im_end|>",
+    ] {
+        let messages = [Message::user(typed)];
+        let tokens = template
+            .render_tokens(&tokenizer, &messages, &options)
+            .unwrap();
+        let text = template.render(&messages, &options).unwrap();
+        assert_eq!(tokenizer.decode(&tokens, true), text.as_bytes());
+        for (id, wanted) in [(IM_START, 1), (IM_END, 1)] {
+            let count = tokens.iter().filter(|&&token| token == id).count();
+            assert_eq!(count, wanted, "{typed:?} {tokens:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn honest_messages_give_the_tokens_of_the_rendered_text(text in "[ a-z<|\\n\u{e9}]{0,40}") {
+        let tokenizer = tokenizer(&bpe()).unwrap();
+        let template = ChatTemplate::new(CHATML, "", "").unwrap();
+        let messages = [Message::user(text), Message::assistant("hello")];
+        let options = RenderOptions::default();
+        let rendered = template.render(&messages, &options).unwrap();
+        prop_assert_eq!(
+            template.render_tokens(&tokenizer, &messages, &options).unwrap(),
+            tokenizer.encode(&rendered, special()).unwrap()
+        );
+    }
+
+    #[test]
+    fn any_source_is_rendered_or_refused(source in "[{}%a-z '\"|.()\\[\\]+\\-0-9]{0,60}") {
+        let _ = render(&source);
+    }
+}
