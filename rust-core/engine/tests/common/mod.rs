@@ -1,5 +1,5 @@
 //! What tests of the text rooms share: files from bytes, and two tiny vocabularies.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -8,7 +8,7 @@ use dormouse::gguf::{Builder, Gguf, Source};
 use dormouse::tokenize::Tokenizer;
 
 /// Opens what the builder wrote; the file is gone afterwards, the mapping stays.
-pub fn open(builder: &Builder) -> Result<Gguf> {
+pub(crate) fn open(builder: &Builder) -> Result<Gguf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let path = std::env::temp_dir().join(format!(
         "dormouse-text-{}-{}.gguf",
@@ -21,12 +21,12 @@ pub fn open(builder: &Builder) -> Result<Gguf> {
     gguf
 }
 
-pub fn tokenizer(builder: &Builder) -> Result<Tokenizer> {
+pub(crate) fn tokenizer(builder: &Builder) -> Result<Tokenizer> {
     Tokenizer::from_gguf(&open(builder)?)
 }
 
 /// GPT-2's characters for the bytes 0 to 255.
-pub fn byte_alphabet() -> Vec<String> {
+pub(crate) fn byte_alphabet() -> Vec<String> {
     let mut moved = 0x100;
     (0..=255u8)
         .map(|byte| match byte {
@@ -39,11 +39,11 @@ pub fn byte_alphabet() -> Vec<String> {
         .collect()
 }
 
-pub const IM_START: u32 = 256;
-pub const IM_END: u32 = 257;
+pub(crate) const IM_START: u32 = 256;
+pub(crate) const IM_END: u32 = 257;
 
 /// Byte-level BPE: 256 bytes, `<|im_start|>`, `<|im_end|>`, and what the merges make.
-pub fn bpe_parts() -> (Vec<String>, Vec<i32>, Vec<String>) {
+pub(crate) fn bpe_parts() -> (Vec<String>, Vec<i32>, Vec<String>) {
     let mut tokens = byte_alphabet();
     tokens.extend(["<|im_start|>", "<|im_end|>"].map(String::from));
     let merges = [
@@ -56,7 +56,7 @@ pub fn bpe_parts() -> (Vec<String>, Vec<i32>, Vec<String>) {
     (tokens, types, merges.map(String::from).to_vec())
 }
 
-pub fn bpe_with(tokens: &[String], types: &[i32], merges: &[String]) -> Builder {
+pub(crate) fn bpe_with(tokens: &[String], types: &[i32], merges: &[String]) -> Builder {
     Builder::new()
         .str("general.architecture", "llama")
         .str("tokenizer.ggml.model", "gpt2")
@@ -68,13 +68,13 @@ pub fn bpe_with(tokens: &[String], types: &[i32], merges: &[String]) -> Builder 
         .u32("tokenizer.ggml.eos_token_id", IM_END)
 }
 
-pub fn bpe() -> Builder {
+pub(crate) fn bpe() -> Builder {
     let (tokens, types, merges) = bpe_parts();
     bpe_with(&tokens, &types, &merges)
 }
 
 /// SPM: unk, BOS, EOS, the 256 bytes, then scored pieces and two user-defined ones.
-pub fn spm_parts() -> (Vec<String>, Vec<f32>, Vec<i32>) {
+pub(crate) fn spm_parts() -> (Vec<String>, Vec<f32>, Vec<i32>) {
     let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
     let mut types = vec![2, 3, 3];
     let mut scores = vec![0.0; 3];
@@ -106,7 +106,7 @@ pub fn spm_parts() -> (Vec<String>, Vec<f32>, Vec<i32>) {
     (tokens, scores, types)
 }
 
-pub fn spm_with(tokens: &[String], scores: &[f32], types: &[i32]) -> Builder {
+pub(crate) fn spm_with(tokens: &[String], scores: &[f32], types: &[i32]) -> Builder {
     Builder::new()
         .str("general.architecture", "llama")
         .str("tokenizer.ggml.model", "llama")
@@ -115,7 +115,7 @@ pub fn spm_with(tokens: &[String], scores: &[f32], types: &[i32]) -> Builder {
         .i32s("tokenizer.ggml.token_type", types)
 }
 
-pub fn spm() -> Builder {
+pub(crate) fn spm() -> Builder {
     let (tokens, scores, types) = spm_parts();
     spm_with(&tokens, &scores, &types)
 }
