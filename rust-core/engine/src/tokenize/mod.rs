@@ -5,10 +5,9 @@
 //! ("bert") and Unigram ("t5") belong in this room as further algorithms. The yardstick is
 //! llama.cpp: the same ids for every text.
 //!
-//! This is not built on the crate `tokenizers`. SPM's merge order (by score, then leftmost)
-//! is not one that its BPE has, and it keeps every piece three times: 77 MiB for Gemma's 262,144
-//! pieces, where this takes 11. One merge loop serves both algorithms, so little is left to
-//! borrow.
+//! This is not built on the crate `tokenizers`. Its BPE wants a list of merges, which GGUF does
+//! not carry for SPM, and it takes 77 MiB for Gemma's 262,144 pieces, where this takes 11. One
+//! merge loop serves both algorithms, so little is left to borrow.
 
 mod bpe;
 mod byte_alphabet;
