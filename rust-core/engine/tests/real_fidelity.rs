@@ -1,12 +1,13 @@
 //! Both real models against llama.cpp: divergence from the f32 yardstick over 512 tokens of
 //! prose, greedy continuations, and the kernels against the reference backend.
 #![cfg(feature = "real-models")]
+#![allow(clippy::unwrap_used)]
 
 mod real;
 
-use real::{GEMMA3, Real, SMOLLM2, ids};
 use dormouse::evaluate::{LogitsReader, Score, compare, for_each_position};
 use dormouse::model::{ContextOptions, Decoder, KvType, LoadOptions, Precision};
+use real::{GEMMA3, Real, SMOLLM2, ids};
 
 const MAX_KL: f64 = 3e-3;
 const MAX_RATIO: f64 = 1.05;

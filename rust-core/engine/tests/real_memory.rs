@@ -1,15 +1,17 @@
 //! Peak memory, measured in a process of its own: at most the weights that were touched, the KV
 //! cache, the tokenizer and 64 MiB.
-#![cfg(all(feature = "real-models", target_os = "linux"))]
+#![cfg(feature = "real-models")]
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)]
 
 mod real;
 
 use std::process::Command;
 
-use real::{GEMMA3, Real, SMOLLM2};
 use dormouse::gguf::{Gguf, Source};
 use dormouse::model::{ContextOptions, KvType, memory_plan};
 use dormouse::tokenize::Tokenizer;
+use real::{GEMMA3, Real, SMOLLM2};
 
 const MIB: u64 = 1 << 20;
 const SLACK: u64 = 64 * MIB;

@@ -2,14 +2,15 @@
 //! prompt is cut, however many threads compute, with a cache cut back and filled again, and in
 //! a fork.
 #![cfg(feature = "real-models")]
+#![allow(clippy::unwrap_used)]
 
 mod real;
 
-use real::{GEMMA3, Real, SMOLLM2};
 use dormouse::evaluate::LogitsReader;
 use dormouse::model::{ContextOptions, Decoder, KvType, Model};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
+use real::{GEMMA3, Real, SMOLLM2};
 
 const TOKENS: usize = 160;
 
