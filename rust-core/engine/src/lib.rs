@@ -1,8 +1,4 @@
-//! Runs language models on the device: GGUF files, quantized inference, chat sessions.
-//!
-//! The rooms, in the order data flows: [`gguf`] reads the file, `weights` decides where bytes
-//! live, `tokenize` and `template` turn messages into tokens, `model` computes logits, `session`
-//! holds the conversation, `metrics` says what it cost.
+#![doc = include_str!("../README.md")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;

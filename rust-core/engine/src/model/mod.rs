@@ -1,5 +1,5 @@
 //! One transformer, assembled from parts by a configuration per architecture, and the forward
-//! pass over it, written once over a [`backend::Backend`].
+//! pass over it, written once over a `backend::Backend`.
 
 mod arch;
 mod backend;
