@@ -2,8 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
+use crate::build;
 use crate::failure::{Failure, Result};
 use crate::fetch::Fetcher;
 use crate::models;
@@ -114,47 +115,9 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<ExitCode> {
         Some(file) => return Err(Failure(format!("there is no file {}", file.display()))),
         None => Fetcher::from_env()?.model(&models::SMOLLM2)?,
     };
-    let mut dormouse = Command::new(build()?);
+    let mut dormouse = Command::new(build::dormouse()?);
     dormouse.args(arguments.for_dormouse(&model));
     replace(dormouse)
-}
-
-/// Builds the dormouse command; cargo tells where it put it, whatever the target directory.
-fn build() -> Result<PathBuf> {
-    let output = process::cargo()
-        .args([
-            "build",
-            "--release",
-            "--package",
-            "dormouse-cli",
-            "--bin",
-            "dormouse",
-        ])
-        .args([
-            "--message-format",
-            "json-render-diagnostics",
-            "--manifest-path",
-        ])
-        .arg(process::root().join("Cargo.toml"))
-        .stderr(Stdio::inherit())
-        .output()
-        .map_err(|error| Failure(format!("cannot start cargo: {error}")))?;
-    if !output.status.success() {
-        return Err(Failure(
-            "the dormouse command does not build (cargo's message is above)".into(),
-        ));
-    }
-    executable(&String::from_utf8_lossy(&output.stdout))
-        .ok_or_else(|| Failure("cargo named no dormouse executable".into()))
-}
-
-/// The path of the executable in cargo's JSON messages, one a line.
-fn executable(messages: &str) -> Option<PathBuf> {
-    messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "dormouse")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
 /// Puts the program in our place, so that Ctrl-C reaches it and it alone.
@@ -237,18 +200,5 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert_eq!(message, "there is no file no/such.gguf");
-    }
-
-    #[test]
-    fn the_executable_is_read_from_cargos_messages() {
-        let messages = "not json\n\
-            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"dormouse\"},\"executable\":null}\n\
-            {\"reason\":\"compiler-artifact\",\"target\":{\"name\":\"dormouse\"},\"executable\":\"/t/dormouse\"}\n\
-            {\"reason\":\"build-finished\",\"success\":true}\n";
-        assert_eq!(
-            executable(messages).as_deref(),
-            Some(Path::new("/t/dormouse"))
-        );
-        assert_eq!(executable("{}"), None);
     }
 }

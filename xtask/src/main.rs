@@ -2,6 +2,8 @@
 //! tools, and says what it runs. No model logic lives here.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bench_peers;
+mod build;
 mod cache;
 mod chat;
 mod failure;
@@ -28,6 +30,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Compare Dormouse's speed with that of other engines, interleaved on the same files.
+    BenchPeers(bench_peers::Options),
     /// Chat with a model in the terminal; fetches a small one if none is named.
     ///
     /// `--model FILE.gguf` takes any model and downloads nothing. `--prompt TEXT` answers once,
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::BenchPeers(options) => bench_peers::run(&options),
         Command::Chat { arguments } => chat::run(arguments),
         Command::Models => {
             let folder = fetch::Fetcher::from_env()?.all()?;
