@@ -94,8 +94,13 @@ fn numbers(work: Work) -> impl Iterator<Item = OsString> {
 }
 
 fn read_dormouse(json: &Value) -> Option<Report> {
+    let results = json["results"].as_array()?;
+    let rate = |tokens: &str| {
+        let row = results.iter().find(|row| row[tokens].as_u64() > Some(0))?;
+        Some(&row["tokens_per_s"])
+    };
     Some(Report {
-        rates: rates(&json["prefill_tok_s"], &json["decode_tok_s"])?,
+        rates: rates(rate("n_prompt")?, rate("n_gen")?)?,
         isa: Some(json["isa"].as_str()?.to_owned()),
     })
 }
@@ -160,6 +165,24 @@ mod tests {
             isa: None,
         };
         assert_eq!(read_candle(&line), Some(expected));
+    }
+
+    #[test]
+    fn dormouses_line_is_read() {
+        let line = json!({ "isa": "avx2", "results": [
+            { "test": "pp512", "n_prompt": 512, "n_gen": 0, "tokens_per_s": 300.0 },
+            { "test": "tg128", "n_prompt": 0, "n_gen": 128, "tokens_per_s": 50.0 },
+        ]});
+        let (prefill, decode) = (300.0, 50.0);
+        let expected = Report {
+            rates: Rates { prefill, decode },
+            isa: Some("avx2".into()),
+        };
+        assert_eq!(read_dormouse(&line), Some(expected));
+        let prompt_alone = json!({ "isa": "avx2", "results": [
+            { "n_prompt": 512, "n_gen": 0, "tokens_per_s": 300.0 },
+        ]});
+        assert_eq!(read_dormouse(&prompt_alone), None);
     }
 
     #[test]
