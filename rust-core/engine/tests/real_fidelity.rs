@@ -5,7 +5,6 @@
 
 mod real;
 
-use real::{GEMMA3, Real, SMOLLM2, ids};
 use dormouse::evaluate::{LogitsReader, Score, compare};
 use dormouse::model::{ContextOptions, Decoder, KvType, LoadOptions, Precision};
 use real::{GEMMA3, Real, SMOLLM2, ids};
