@@ -38,6 +38,8 @@ use runner::{Runner, Shared};
 #[derive(Clone)]
 pub struct Model {
     inner: Arc<Inner>,
+    /// In place of the file's own.
+    template: Option<Arc<ChatTemplate>>,
 }
 
 struct Inner {
@@ -112,6 +114,20 @@ impl Model {
                 options,
                 network,
             }),
+            template: None,
+        })
+    }
+
+    /// The same model with another chat template, given as its source: for a file that has none,
+    /// or a broken one.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::new`].
+    pub fn with_template(self, source: &str) -> Result<Self> {
+        let template = ChatTemplate::for_tokenizer(source, self.tokenizer())?;
+        Ok(Self {
+            template: Some(Arc::new(template)),
+            ..self
         })
     }
 
@@ -125,11 +141,14 @@ impl Model {
         &self.inner.tokenizer
     }
 
-    /// The model's own chat template.
+    /// The model's chat template: the one given to it, or the file's own.
     ///
     /// # Errors
     /// [`crate::Error::Template`] when it has none, or one that cannot be read.
     pub fn template(&self) -> Result<&ChatTemplate> {
+        if let Some(template) = &self.template {
+            return Ok(template);
+        }
         let template = self.inner.template.as_ref();
         template.map_err(|why| Error::Template { why: why.clone() })
     }

@@ -151,6 +151,14 @@ impl ChatTemplate {
                  complete raw text with it, or pass a template",
             )
         })?;
+        Self::for_tokenizer(source, tokenizer)
+    }
+
+    /// Compiles a template for the model that has this tokenizer.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::new`].
+    pub fn for_tokenizer(source: &str, tokenizer: &Tokenizer) -> Result<Self> {
         let text = |id: Option<u32>| id.and_then(|id| tokenizer.token_text(id)).unwrap_or("");
         Self::new(source, text(tokenizer.bos()), text(tokenizer.eos()))
     }
