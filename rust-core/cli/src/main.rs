@@ -1,2 +1,39 @@
-//! The dormouse command.
-fn main() {}
+//! The `dormouse` command: a thin layer over the engine, one module a command.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod args;
+mod bench;
+mod chat;
+mod failure;
+mod inspect;
+mod interrupt;
+mod logging;
+mod perplexity;
+mod report;
+mod run;
+mod setup;
+mod stream;
+mod tokenize;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    logging::start();
+    let result = match cli.command {
+        Command::Chat(args) => chat::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Tokenize(args) => tokenize::run(&args),
+        Command::Perplexity(args) => perplexity::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,145 @@
+//! What a model takes in memory, and whether that is there.
+
+use std::fmt::Write as _;
+
+use dormouse::gguf::Gguf;
+use dormouse::metrics::peak_memory;
+use dormouse::model::MemoryPlan;
+use dormouse::tokenize::Tokenizer;
+use serde_json::{Value, json};
+
+use crate::report::bytes;
+
+/// The plan, with what the plan cannot know.
+pub(super) struct Memory {
+    plan: MemoryPlan,
+    /// What building the tokenizer took, measured here and now.
+    tokenizer: Option<u64>,
+    /// What the system can give without swapping.
+    available: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fits {
+    Yes,
+    /// Only if the system drops weights and reads them again.
+    Tight,
+    No,
+    Unknown,
+}
+
+impl Memory {
+    pub(super) fn new(gguf: &Gguf, plan: MemoryPlan) -> Self {
+        let available = available();
+        let before = peak_memory();
+        let tokenizer = Tokenizer::from_gguf(gguf).ok().and_then(|_| {
+            let (before, after) = (before?, peak_memory()?);
+            Some(after.saturating_sub(before))
+        });
+        Self {
+            plan,
+            tokenizer,
+            available,
+        }
+    }
+
+    fn total(&self) -> u64 {
+        self.plan.total() + self.tokenizer.unwrap_or(0)
+    }
+
+    fn fits(&self) -> Fits {
+        fits(self.total(), self.plan.weights, self.available)
+    }
+
+    pub(super) fn text(&self) -> String {
+        let plan = &self.plan;
+        let mut out = format!(
+            "memory at a context of {} tokens (the model takes up to {})\n",
+            plan.context_length, plan.config.context_length
+        );
+        let mut line = |name: &str, size: u64, note: &str| {
+            let _ = writeln!(out, "  {name:<12}{:>12}  {note}", bytes(size));
+        };
+        line(
+            "weights",
+            plan.weights,
+            "mapped: clean pages that the system can drop and read again",
+        );
+        line("KV cache", plan.kv_cache, "when the context is full");
+        line("activations", plan.arena, "");
+        if let Some(tokenizer) = self.tokenizer {
+            line("tokenizer", tokenizer, "measured");
+        }
+        line("all", self.total(), "");
+        let available = self.available.map_or("not known".into(), bytes);
+        let verdict = match self.fits() {
+            Fits::Yes => "yes",
+            Fits::Tight => "only just: weights will be dropped and read again, which is slow",
+            Fits::No => "no: a smaller --context or a smaller model is needed",
+            Fits::Unknown => "not known on this system",
+        };
+        let _ = writeln!(out, "  fits here?  {verdict} (available: {available})");
+        out
+    }
+
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "context_tokens": self.plan.context_length,
+            "max_context_tokens": self.plan.config.context_length,
+            "weight_bytes": self.plan.weights,
+            "kv_cache_bytes": self.plan.kv_cache,
+            "activation_bytes": self.plan.arena,
+            "tokenizer_bytes": self.tokenizer,
+            "total_bytes": self.total(),
+            "available_bytes": self.available,
+            "fits": match self.fits() {
+                Fits::Yes => json!("yes"),
+                Fits::Tight => json!("tight"),
+                Fits::No => json!("no"),
+                Fits::Unknown => Value::Null,
+            },
+        })
+    }
+}
+
+fn fits(total: u64, weights: u64, available: Option<u64>) -> Fits {
+    match available {
+        None => Fits::Unknown,
+        Some(available) if total <= available => Fits::Yes,
+        Some(available) if total - weights <= available => Fits::Tight,
+        Some(_) => Fits::No,
+    }
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes; none where the system does not tell.
+fn available() -> Option<u64> {
+    parse(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn parse(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_may_be_dropped_but_nothing_else() {
+        assert_eq!(fits(100, 60, Some(100)), Fits::Yes);
+        assert_eq!(fits(100, 60, Some(99)), Fits::Tight);
+        assert_eq!(fits(100, 60, Some(39)), Fits::No);
+        assert_eq!(fits(100, 60, None), Fits::Unknown);
+    }
+
+    #[test]
+    fn the_available_memory_is_found() {
+        let text = "MemTotal:  9 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\n";
+        assert_eq!(parse(text), Some(2 << 20));
+        assert_eq!(parse("MemFree: 1 kB\n"), None);
+    }
+}
