@@ -171,6 +171,13 @@ impl Hyper<'_> {
                 format!("{n_head} heads cannot share {n_kv_head} key heads evenly"),
             ));
         }
+        // Each is in bounds by itself; nothing is planned on the word of an absurd product.
+        if n_head * head_dim > MAX_WIDTH {
+            return Err(Error::corrupt(
+                self.key("attention.head_count"),
+                format!("{n_head} heads of {head_dim} are wider than {MAX_WIDTH}"),
+            ));
+        }
         if self.width_or("attention.value_length", Some(head_dim))? != head_dim {
             return Err(Error::unsupported(
                 "value heads of another width than key heads",

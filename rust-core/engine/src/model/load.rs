@@ -8,6 +8,24 @@ use super::forward::{Attention, FeedForward, Layer, Transformer};
 use crate::error::Result;
 use crate::weights::WeightStore;
 
+/// Checks the widths of `config` against the tensors that have them, so that work buffers are
+/// taken only for sizes that the file's own bytes bear out.
+///
+/// # Errors
+/// As [`WeightStore::matrix`].
+pub(super) fn check_widths(config: &Config, store: &WeightStore<'_>) -> Result<()> {
+    let c = config;
+    for (name, rows) in [
+        ("token_embd.weight", c.n_vocab),
+        ("blk.0.attn_q.weight", c.q_width()),
+        ("blk.0.attn_k.weight", c.kv_width()),
+        ("blk.0.ffn_up.weight", c.n_ff),
+    ] {
+        store.matrix(name, rows, c.n_embd)?;
+    }
+    Ok(())
+}
+
 /// Builds the transformer of `config` from the tensors in `store`, as `backend` holds them.
 pub(super) fn transformer<B: Backend>(
     backend: &mut B,

@@ -84,6 +84,7 @@ impl Model {
             Err(other) => return Err(other),
         };
         let store = WeightStore::new(&gguf);
+        load::check_widths(&config, &store)?;
         let network = match options.backend {
             BackendKind::Kernels => {
                 let backend = KernelsBackend::new(
