@@ -144,7 +144,7 @@ pub(crate) fn table(setting: &Setting, measured: &[Measured]) -> String {
     if let Some(load) = setting.load {
         let _ = write!(text, "; load average before {load:.2}");
     }
-    text.push_str("\n\n| model | figure | Dormouse | peer | | ratio | target |\n");
+    text.push_str("\n\n| model | figure | Dormouse | peer | its rate | ratio | target |\n");
     text.push_str("|---|---|---:|---|---:|---:|---|\n");
     for cell in cells(measured) {
         let _ = writeln!(
@@ -247,7 +247,7 @@ mod tests {
         let expected = "\
 A CPU, instruction set avx2, 2 threads; medians of 3 interleaved rounds (lowest to highest), tokens/s; load average before 0.50
 
-| model | figure | Dormouse | peer | | ratio | target |
+| model | figure | Dormouse | peer | its rate | ratio | target |
 |---|---|---:|---|---:|---:|---|
 | m.gguf | prefill 512 | 200.0 (100.0 to 300.0) | candle | 80.0 (10.0 to 90.0) | 2.50 | >= 1.0 held |
 | m.gguf | decode 128 | 10.0 (9.0 to 50.0) | candle | 40.0 (8.0 to 40.0) | 0.25 | >= 1.0 MISSED |
