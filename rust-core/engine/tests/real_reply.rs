@@ -139,15 +139,19 @@ fn peak_memory_agrees_with_the_system() {
         .find(|line| line.starts_with("VmHWM:"))
         .unwrap();
     let kib: f64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
-    // Other tests of this process run on, so the system's figure may only have grown since; a
-    // second reply then takes it in.
+    // Other tests of this process run on, so memory may have grown between two looks: a second
+    // reply brackets the system's figure. It is not compared exactly, as the kernel sums its
+    // counters per processor and may even go back by some pages.
     let later = chat(&session(), "Hi!", &greedy(1))
         .1
         .metrics
         .peak_memory
         .unwrap();
-    assert!(ours as f64 <= kib * 1024.0 && later as f64 >= kib * 1024.0);
-    assert!(near(ours as f64, kib * 1024.0) || near(later as f64, kib * 1024.0));
+    let outside = kib * 1024.0;
+    assert!(
+        near(ours as f64, outside) || near(later as f64, outside),
+        "{ours}, then {outside}, then {later}"
+    );
 }
 
 fn small(policy: ContextPolicy) -> Session {
@@ -262,8 +266,15 @@ fn pieces_of_the_stream_are_whole_characters_and_make_the_text() {
         whole.chars().filter(|c| *c as u32 > 0xffff).count() >= 5,
         "{whole}"
     );
-    assert!(
-        pieces.len() > 3 && !whole.contains('\u{fffd}'),
-        "{pieces:?}"
-    );
+    assert!(pieces.len() > 3, "{pieces:?}");
+    // An emoji is several tokens here. Only the token limit may cut one, and then the stream says
+    // so with one U+FFFD at its end; between pieces there is never half a character.
+    let cut = whole.strip_suffix('\u{fffd}').unwrap_or(&whole);
+    assert!(!cut.contains('\u{fffd}'), "{pieces:?}");
+    let shorter = (36..40).map(|limit| {
+        let reply = session().complete(prompt, &greedy(limit)).unwrap().text();
+        reply.unwrap()
+    });
+    let clean: Vec<String> = shorter.filter(|text| !text.contains('\u{fffd}')).collect();
+    assert!(!clean.is_empty() && clean.iter().all(|text| cut.starts_with(text.as_str())));
 }
