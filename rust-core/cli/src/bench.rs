@@ -196,7 +196,7 @@ struct Description {
     weights: u64,
     backend: &'static str,
     architecture: &'static str,
-    isa: &'static str,
+    isa: Option<&'static str>,
     kv: &'static str,
 }
 
@@ -209,7 +209,7 @@ impl Description {
             weights: tensors.iter().map(|tensor| tensor.bytes).sum(),
             backend: report::backend(model),
             architecture: model.config().arch,
-            isa: model.options().isa.name(),
+            isa: report::isa(model),
             kv: match args.kv {
                 crate::args::Kv::F16 => "f16",
                 crate::args::Kv::F32 => "f32",
@@ -250,12 +250,12 @@ impl Description {
 
     fn table(&self, rows: &[Row]) -> String {
         let mut out = format!(
-            "{} · {} · {} of weights · {} backend, {} · KV cache {}\n\n",
+            "{} · {} · {} of weights · {} backend{} · KV cache {}\n\n",
             self.name,
             self.architecture,
             report::bytes(self.weights),
             self.backend,
-            self.isa,
+            self.isa.map_or(String::new(), |isa| format!(", {isa}")),
             self.kv,
         );
         out.push_str("| test             | threads |      tokens/s      |\n");

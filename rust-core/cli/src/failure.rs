@@ -99,6 +99,8 @@ impl From<Error> for Failure {
         };
         let failure = Self::with_code(code, error.to_string());
         match error {
+            // It says what is wrong with it; that it is an argument is plain.
+            Error::InvalidArgument { what } => Self::usage(what),
             Error::ContextFull { .. } => failure.hint(
                 "--context N makes the context larger, as far as the model goes; \
                  --context-full shift drops the oldest tokens",

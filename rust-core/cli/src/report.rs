@@ -79,13 +79,18 @@ pub(crate) fn reply_json(done: &Done, model: &Model, load: Duration) -> Value {
 
 /// How a model was loaded.
 pub(crate) fn setup(model: &Model) -> Value {
-    let options = model.options();
     json!({
         "architecture": model.config().arch,
         "backend": backend(model),
-        "isa": options.isa.name(),
-        "threads": options.threads(),
+        "isa": isa(model),
+        "threads": model.options().threads(),
     })
+}
+
+/// The instruction set of the kernels, if it is they that compute.
+pub(crate) fn isa(model: &Model) -> Option<&'static str> {
+    let options = model.options();
+    (options.backend == BackendKind::Kernels).then(|| options.isa.name())
 }
 
 /// The name of the backend that a model runs on.

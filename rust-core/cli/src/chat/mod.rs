@@ -59,6 +59,8 @@ pub(crate) fn run(args: ChatArgs) -> Result<ExitCode> {
             Line::Text(line) => {
                 quitting = false;
                 match talk.answer(&line) {
+                    // Room between what was answered and the next prompt.
+                    Ok(true) if input.is_terminal() => eprintln!(),
                     Ok(true) => {}
                     Ok(false) => return Ok(ExitCode::SUCCESS),
                     // A person reads the message and tries again; a script cannot.
@@ -153,14 +155,30 @@ impl Talk {
             eprintln!("there was no answer yet");
             return Ok(());
         };
+        let m = &done.metrics;
         let session = self.chat.session();
-        eprintln!("last answer: {}", report::reply(done));
-        eprintln!("all answers: {}", self.totals);
+        let first = m.time_to_first_token.map_or("-".into(), report::duration);
         eprintln!(
-            "context: {} of {} tokens · KV cache {}",
+            "last answer  prompt {} tokens ({} new, {} reused) · answer {} tokens · {} · seed {}",
+            m.prompt_tokens,
+            m.prefill_tokens,
+            m.reused_tokens,
+            m.generated_tokens,
+            done.finish,
+            done.seed,
+        );
+        eprintln!(
+            "             first token after {first} · prefill {} · decode {}",
+            report::rate(m.prefill_rate()),
+            report::rate(m.decode_rate()),
+        );
+        eprintln!("all answers  {}", self.totals);
+        eprintln!(
+            "context      {} of {} tokens · KV cache {} · peak memory {}",
             session.tokens()?.len(),
             session.context_length(),
-            report::bytes(done.metrics.kv_bytes),
+            report::bytes(m.kv_bytes),
+            m.peak_memory.map_or("-".into(), report::bytes),
         );
         Ok(())
     }

@@ -42,7 +42,7 @@ impl fmt::Display for Totals {
         };
         write!(
             f,
-            "{} · prompt tokens {} new, {} reused · answer tokens {} · prefill {} · decode {}",
+            "{} · prompts {} tokens new, {} reused · answers {} tokens · prefill {} · decode {}",
             self.answers,
             self.prefill_tokens,
             self.reused_tokens,

@@ -1,0 +1,595 @@
+//! The command without a real model: its help, its errors and exit codes, and every command on a
+//! tiny model with random weights.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::Stdio;
+
+use common::{
+    Folder, TEMPLATE, command, dormouse, dormouse_reading, expect, finish, tiny_chat_model,
+    tiny_model,
+};
+
+/// The tiny model has a token for each byte, and begins each text with one more.
+const BOS: usize = 1;
+
+const COMMANDS: [&str; 6] = ["chat", "run", "bench", "inspect", "tokenize", "perplexity"];
+
+#[test]
+fn help_tells_a_stranger_what_to_do() {
+    let help = expect(0, &["--help"]).stdout;
+    assert!(help.contains("130  stopped by Ctrl-C"), "{help}");
+    for name in COMMANDS {
+        assert!(help.contains(name), "{name}");
+        let help = expect(0, &[name, "--help"]).stdout;
+        assert!(help.contains("Examples:"), "{name}");
+        assert!(help.contains(&format!("dormouse {name} ")), "{name}");
+    }
+    assert!(expect(0, &["--version"]).stdout.starts_with("dormouse "));
+}
+
+#[test]
+fn wrong_command_lines_exit_with_2() {
+    let folder = Folder::new("usage");
+    let model = tiny_chat_model(&folder);
+    let m = model.as_str();
+    for (args, word) in [
+        (&["dance"][..], "dance"),
+        (&["chat"], "--model"),
+        (&["run", "-m", m, "--kv", "q4"], "q4"),
+        (
+            &["run", "-m", m, "-p", "x", "--temperature", "-1"],
+            "temperature",
+        ),
+        (&["run", "-m", m, "-p", "x", "--top-p", "1.5"], "top_p"),
+        (&["run", "-m", m, "-p", "x", "--threads", "0"], "threads"),
+        (&["run", "-m", m, "-p", "x", "--var", "a=b"], "JSON"),
+        (
+            &["run", "-m", m, "-p", "x", "--raw", "--system", "y"],
+            "--raw",
+        ),
+        (
+            &["run", "-m", m, "-p", "x", "--context", "9999999"],
+            "context",
+        ),
+        (&["run", "-m", m, "-p", ""], "empty"),
+        (&["bench", "-m", m, "-p", "0", "-n", "0"], "nothing"),
+        (&["bench", "-m", m, "-p", "2000000"], "context"),
+        (&["inspect"], "FILE"),
+        (&["inspect", m, "--context", "9999999"], "context"),
+        (&["tokenize", "-m", m, "--decode", "1,999"], "999"),
+        (&["perplexity", "-m", m], "--file"),
+        (
+            &["perplexity", "-m", m, "--against", m, "--isa", "z80"],
+            "scalar",
+        ),
+    ] {
+        let ran = expect(2, args);
+        assert!(ran.stderr.contains(word), "{args:?}: {}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with("error: ") || args.len() == 1,
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(ran.stdout, "", "{args:?}");
+    }
+    expect(2, &[]);
+}
+
+#[test]
+fn unusable_model_files_exit_with_3_and_say_why() {
+    let folder = Folder::new("unusable");
+    let whole = tiny_model().build();
+    let write = |name: &str, bytes: &[u8]| {
+        let path = folder.file(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    };
+    let text = write("text", b"some text");
+    let mut alien = tiny_model().build();
+    let at = alien.windows(5).position(|w| w == b"llama").unwrap();
+    alien[at..at + 5].copy_from_slice(b"alien");
+    for (path, word) in [
+        (folder.file("missing.gguf"), "there is no file"),
+        (folder.path().display().to_string(), "not a regular file"),
+        (write("empty", b""), "empty"),
+        (write("garbage", &[b'x'; 4096]), "no GGUF file"),
+        (write("header", &whole[..10]), "corrupt"),
+        (write("metadata", &whole[..300]), "corrupt"),
+        (write("weights", &whole[..whole.len() - 100]), "cut off"),
+        (write("alien", &alien), "alien (known: gemma3, llama)"),
+    ] {
+        for args in [
+            &["run", "-p", "x", "-m", &path][..],
+            &["chat", "-m", &path],
+            &["bench", "-m", &path],
+            &["perplexity", "--file", &text, "-m", &path],
+        ] {
+            let ran = expect(3, args);
+            assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+            assert!(ran.stderr.contains(word), "{word}: {}", ran.stderr);
+            assert_eq!(ran.stdout, "");
+        }
+    }
+    expect(3, &["inspect", &folder.file("garbage")]);
+    expect(3, &["tokenize", "-m", &folder.file("garbage"), "x"]);
+}
+
+#[test]
+fn what_cannot_run_can_be_inspected() {
+    let folder = Folder::new("inspect-unsupported");
+    let path = folder.file("iq.gguf");
+    let iq2_xxs = 16;
+    let builder = tiny_model().tensor("extra.weight", &[256, 2], iq2_xxs, &[0; 132]);
+    builder.write(&path).unwrap();
+    let text = expect(0, &["inspect", &path, "--tensors"]).stdout;
+    assert!(text.contains("unsupported tensor types: IQ2_XXS"), "{text}");
+    assert!(text.contains("extra.weight"), "{text}");
+
+    let builder = dormouse::gguf::Builder::new().str("general.architecture", "alien");
+    builder.write(&path).unwrap();
+    let json = expect(0, &["inspect", &path, "--json"]).json();
+    assert_eq!(json["supported"], false);
+    assert_eq!(json["memory"], serde_json::Value::Null);
+    let problem = json["problem"].as_str().unwrap();
+    assert!(problem.contains("known: gemma3, llama"), "{problem}");
+}
+
+#[test]
+fn inspect_counts_memory_for_the_context() {
+    let folder = Folder::new("inspect");
+    let model = tiny_chat_model(&folder);
+    let json = |args: &[&str]| {
+        let mut all = vec!["inspect", "--json", "-m", &model];
+        all.extend(args);
+        expect(0, &all).json()
+    };
+    let short = json(&["--context", "100"]);
+    assert_eq!(short["supported"], true);
+    assert_eq!(short["chat_template"], true);
+    // Keys and values of one head of 16 in f16.
+    assert_eq!(short["memory"]["kv_cache_bytes"], 100 * 2 * 16 * 2);
+    let exact = json(&["--context", "100", "--kv", "f32"]);
+    assert_eq!(exact["memory"]["kv_cache_bytes"], 100 * 2 * 16 * 4);
+    assert_eq!(short["tensor_types"]["F32"]["tensors"], 11);
+    if cfg!(target_os = "linux") {
+        assert_eq!(short["memory"]["fits"], "yes");
+    }
+    let text = expect(0, &["inspect", &model]).stdout;
+    assert!(text.contains("(258 elements)"), "{text}");
+    assert!(text.contains("byte-level BPE"), "{text}");
+    assert!(text.lines().all(|line| line.len() < 200), "{text}");
+}
+
+#[test]
+fn run_puts_the_answer_alone_on_stdout() {
+    let folder = Folder::new("run");
+    let model = tiny_chat_model(&folder);
+    let args = [
+        "run", "-m", &model, "-p", "hello", "-n", "50", "--seed", "5",
+    ];
+    let ran = expect(0, &args);
+    assert_eq!(ran.stdout.len(), 51, "{:?}", ran.stdout);
+    assert!(ran.stdout.ends_with('\n'));
+    let letters = |c: char| c.is_ascii_lowercase() || c == ' ';
+    assert!(ran.stdout.trim_end_matches('\n').chars().all(letters));
+    assert!(ran.stderr.contains("answer 50 tokens"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("seed 5"), "{}", ran.stderr);
+
+    let again = |more: &[&str]| expect(0, &[&args[..], more].concat());
+    assert_eq!(again(&[]).stdout, ran.stdout);
+    assert_eq!(again(&["--threads", "1"]).stdout, ran.stdout);
+    assert_eq!(again(&["--threads", "2"]).stdout, ran.stdout);
+    let silent = again(&["--stats", "none"]);
+    assert_eq!(
+        (silent.stdout, silent.stderr.as_str()),
+        (ran.stdout.clone(), "")
+    );
+    let other = [
+        "run", "-m", &model, "-p", "hello", "-n", "50", "--seed", "6",
+    ];
+    assert_ne!(expect(0, &other).stdout, ran.stdout);
+
+    let from_stdin = dormouse_reading(&["run", "-m", &model, "-n", "50", "--seed", "5"], "hello\n");
+    assert_eq!(from_stdin.stdout, ran.stdout);
+    let word = &ran.stdout[..2];
+    let stopped = again(&["--stop", word, "--stats", "json"]);
+    assert_eq!(stopped.stdout, "\n");
+    assert_eq!(stopped.stats()["finish"], "stop string");
+}
+
+#[test]
+fn statistics_count_the_tokens() {
+    let folder = Folder::new("stats");
+    let model = tiny_chat_model(&folder);
+    let args = [
+        "run", "-m", &model, "-p", "hello", "-n", "7", "--stats", "json",
+    ];
+    let plain = expect(0, &args).stats();
+    let tokens = BOS + "user:hello|assistant:".len();
+    assert_eq!(plain["prompt_tokens"], tokens);
+    assert_eq!(plain["prefill_tokens"], tokens);
+    assert_eq!(plain["generated_tokens"], 7);
+    assert_eq!(plain["finish"], "token limit");
+    assert!(plain["decode_tokens_per_s"].as_f64().unwrap() > 0.0);
+    assert!(plain["load_s"].as_f64().unwrap() > 0.0);
+    let more = ["--var", "note=\"abc\"", "--system", "be"];
+    let with = expect(0, &[&args[..], &more].concat()).stats();
+    assert_eq!(
+        with["prompt_tokens"],
+        tokens + "abc".len() + "system:be|".len()
+    );
+    let raw = expect(0, &[&args[..], &["--raw"]].concat()).stats();
+    assert_eq!(raw["prompt_tokens"], BOS + "hello".len());
+    assert_eq!(raw["backend"], "kernels");
+}
+
+#[test]
+fn a_model_without_a_template_has_two_ways_out() {
+    let folder = Folder::new("template");
+    let model = folder.file("base.gguf");
+    tiny_model().write(&model).unwrap();
+    for args in [
+        &["run", "-p", "x", "-m", &model][..],
+        &["chat", "-m", &model],
+    ] {
+        let ran = expect(1, args);
+        assert!(ran.stderr.contains("--raw"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("--template FILE"), "{}", ran.stderr);
+    }
+    let file = folder.file("chat.jinja");
+    std::fs::write(&file, TEMPLATE).unwrap();
+    let run = ["run", "-p", "x", "-m", &model, "-n", "3", "--stats", "json"];
+    let with = expect(0, &[&run[..], &["--template", &file]].concat());
+    assert_eq!(
+        with.stats()["prompt_tokens"],
+        BOS + "user:x|assistant:".len()
+    );
+    let raw = expect(0, &[&run[..], &["--raw"]].concat());
+    assert_eq!(raw.stats()["prompt_tokens"], BOS + "x".len());
+    std::fs::write(&file, "{% if %}").unwrap();
+    expect(1, &[&run[..], &["--template", &file]].concat());
+    expect(
+        1,
+        &[&run[..], &["--template", &folder.file("none")]].concat(),
+    );
+}
+
+#[test]
+fn a_prompt_that_does_not_fit_exits_with_4() {
+    let folder = Folder::new("full");
+    let model = tiny_chat_model(&folder);
+    let long = "x".repeat(100);
+    let args = ["run", "-m", &model, "-p", &long, "-c", "64", "-n", "100"];
+    let ran = expect(4, &args);
+    assert!(ran.stderr.contains("--context"), "{}", ran.stderr);
+    let shift = [&args[..], &["--context-full", "shift", "--stats", "json"]].concat();
+    let stats = expect(0, &shift).stats();
+    assert_eq!(stats["generated_tokens"], 100);
+    assert!(stats["dropped_tokens"].as_u64().unwrap() > 0);
+}
+
+#[cfg(feature = "reference")]
+#[test]
+fn the_reference_backend_gives_the_same_greedy_answer() {
+    let folder = Folder::new("reference");
+    let model = tiny_chat_model(&folder);
+    let args = [
+        "run",
+        "-m",
+        &model,
+        "-p",
+        "hello",
+        "-n",
+        "8",
+        "--temperature",
+        "0",
+    ];
+    let kernels = expect(0, &args);
+    let reference = expect(0, &[&args[..], &["--backend", "reference"]].concat());
+    assert_eq!(kernels.stdout, reference.stdout);
+}
+
+#[test]
+fn the_end_of_the_reader_is_no_error() {
+    let folder = Folder::new("pipe");
+    let model = tiny_chat_model(&folder);
+    // Until the context is full: it would take long.
+    let args = ["run", "-m", &model, "-p", "hello", "-c", "1000000"];
+    let mut child = command(&args).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    drop(stdout);
+    let ran = finish(child);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_an_answer_and_shows_its_statistics() {
+    let folder = Folder::new("interrupt");
+    let model = tiny_chat_model(&folder);
+    let args = [
+        "run", "-m", &model, "-p", "hello", "-c", "1000000", "--stats", "json",
+    ];
+    let mut child = command(&args).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    common::interrupt(&child);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with('\n'));
+    let ran = finish(child);
+    assert_eq!(ran.code, 130, "{}", ran.stderr);
+    let stats = ran.stats();
+    assert_eq!(stats["finish"], "cancelled");
+    let written = 10 + rest.len() as u64 - 1;
+    assert_eq!(stats["generated_tokens"], written, "one letter a token");
+}
+
+#[test]
+fn a_chat_over_a_pipe_obeys_its_commands() {
+    let folder = Folder::new("chat");
+    let model = tiny_chat_model(&folder);
+    let saved = folder.file("saved.json");
+    let input = format!(
+        "hello\n\n/stats\nagain\n/stats\n/save {saved}\n/regenerate\n/reset\n/system be kind\n\
+         new\n/stats\n/load {saved}\n/help\n/quit\nnot read\n"
+    );
+    let args = ["chat", "-m", &model, "-n", "20", "--seed", "1"];
+    let ran = dormouse_reading(&args, &input);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let answers: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(answers.len(), 4, "answers alone: {answers:?}");
+    assert!(answers.iter().all(|answer| answer.len() == 20));
+    assert_eq!(answers[1], answers[2], "regenerated with the same seed");
+    let prompts: Vec<&str> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("last answer"))
+        .collect();
+    let first = BOS + "user:hello|assistant:".len();
+    let second = first - "assistant:".len() + 20 + "assistant:|user:again|assistant:".len();
+    let third = BOS + "system:be kind|user:new|assistant:".len();
+    assert!(prompts[0].contains(&format!("prompt {first} tokens ({first} new, 0 reused)")));
+    assert!(
+        prompts[1].contains(&format!("prompt {second} tokens")),
+        "{}",
+        prompts[1]
+    );
+    // All of the first turn but its last token, which was chosen and not evaluated.
+    let reused = first + 19;
+    assert!(
+        prompts[1].contains(&format!("{reused} reused")),
+        "{}",
+        prompts[1]
+    );
+    assert!(
+        prompts[2].contains(&format!("prompt {third} tokens")),
+        "{}",
+        prompts[2]
+    );
+    for words in [
+        "all answers",
+        "context      ",
+        "4 messages loaded",
+        "/regenerate",
+    ] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+
+    let text = std::fs::read_to_string(&saved).unwrap();
+    let chat: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let said = |index: usize| chat["messages"][index]["content"][0]["text"].clone();
+    assert_eq!((said(0), said(2)), ("hello".into(), "again".into()));
+    assert_eq!((said(1), said(3)), (answers[0].into(), answers[1].into()));
+    let more = ["--load", &saved, "--system", "x"];
+    let loaded = dormouse_reading(&[&args[..], &more].concat(), "/regenerate\n");
+    assert_eq!(loaded.code, 0, "{}", loaded.stderr);
+    assert_eq!(loaded.stdout.len(), 21);
+}
+
+#[test]
+fn errors_end_a_chat_over_a_pipe() {
+    let folder = Folder::new("chat-errors");
+    let model = tiny_chat_model(&folder);
+    let other = folder.file("precious.txt");
+    std::fs::write(&other, "precious").unwrap();
+    let long = "x".repeat(100);
+    for (line, code, words) in [
+        ("/nonsense", 1, "/help"),
+        ("/load", 1, "name of a file"),
+        ("/load /no/such/file", 1, "/no/such/file"),
+        ("/regenerate", 2, "no message"),
+        (&format!("/save {other}"), 1, "not replaced"),
+        (&long, 4, "/reset"),
+    ] {
+        let input = format!("{line}\nhello\n");
+        let ran = dormouse_reading(&["chat", "-m", &model, "-c", "64", "-n", "1"], &input);
+        assert_eq!(ran.code, code, "{line}: {}", ran.stderr);
+        assert!(ran.stderr.contains(words), "{line}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "", "{line}");
+    }
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "precious");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_in_a_chat_keeps_the_conversation() {
+    let folder = Folder::new("chat-interrupt");
+    let model = tiny_chat_model(&folder);
+    let saved = folder.file("saved.json");
+    let args = ["chat", "-m", &model, "-c", "1000000"];
+    let mut child = command(&args).stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut answers = Vec::new();
+    for message in ["hello", "more"] {
+        writeln!(stdin, "{message}").unwrap();
+        let mut answer = vec![0; 10];
+        stdout.read_exact(&mut answer).unwrap();
+        common::interrupt(&child);
+        stdout.read_until(b'\n', &mut answer).unwrap();
+        answers.push(
+            String::from_utf8(answer)
+                .unwrap()
+                .trim_end_matches('\n')
+                .to_owned(),
+        );
+    }
+    writeln!(stdin, "/save {saved}").unwrap();
+    drop(stdin);
+    let ran = finish(child);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("(stopped)").count(), 2, "{}", ran.stderr);
+    let text = std::fs::read_to_string(&saved).unwrap();
+    let chat: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (index, answer) in [(1, &answers[0]), (3, &answers[1])] {
+        assert_eq!(
+            chat["messages"][index]["content"][0]["text"],
+            answer.as_str()
+        );
+    }
+}
+
+#[test]
+fn bench_measures_each_test() {
+    let folder = Folder::new("bench");
+    let model = tiny_chat_model(&folder);
+    let args = [
+        "bench", "-m", &model, "-p", "16,32", "-n", "4", "-t", "1,2", "-d", "0,8", "-r", "3",
+    ];
+    let json = expect(0, &[&args[..], &["--json"]].concat());
+    assert_eq!(json.stdout.lines().count(), 1);
+    let json = json.json();
+    let results = json["results"].as_array().unwrap();
+    assert_eq!(results.len(), 3 * 2 * 2);
+    for result in results {
+        let samples = result["samples_tokens_per_s"].as_array().unwrap();
+        assert_eq!(samples.len(), 3);
+        assert!(result["tokens_per_s"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(results[0]["test"], "pp16");
+    assert_eq!(results[11]["test"], "tg4");
+    assert_eq!(
+        (&results[11]["threads"], &results[11]["n_depth"]),
+        (&2.into(), &8.into())
+    );
+    assert_eq!(json["model"], "Tiny test model");
+    let table = expect(0, &args).stdout;
+    assert!(table.contains("| pp32 @ d8"), "{table}");
+    assert!(table.contains(" ± "), "{table}");
+}
+
+#[test]
+fn tokenize_goes_there_and_back() {
+    let folder = Folder::new("tokenize");
+    let model = tiny_chat_model(&folder);
+    let m = ["tokenize", "-m", &model];
+    let all = |more: &[&str]| expect(0, &[&m[..], more].concat()).stdout;
+    assert_eq!(all(&["--ids", "ab"]), "256 97 98\n");
+    assert_eq!(all(&["--ids", "--no-bos", "ab"]), "97 98\n");
+    assert_eq!(
+        all(&["a "]),
+        "    256  \"<|begin|>\"\n     97  \"a\"\n     32  \" \"\n"
+    );
+    assert_eq!(
+        all(&["--ids", "--no-bos", "--parse-special", "<|end|>"]),
+        "257\n"
+    );
+    assert_eq!(all(&["--ids", "--no-bos", "<|end|>"]).split(' ').count(), 7);
+    assert_eq!(all(&["--decode", "97, 98"]), "ab\n");
+    let stdin = dormouse_reading(&["tokenize", "-m", &model, "--ids"], "ä\n");
+    assert_eq!(stdin.stdout, "256 195 164 10\n");
+}
+
+/// The perplexity is taken again from the distributions that the command itself writes.
+#[test]
+fn perplexity_is_that_of_the_saved_distributions() {
+    let folder = Folder::new("perplexity");
+    let model = tiny_chat_model(&folder);
+    let text = folder.file("text");
+    std::fs::write(&text, "the quick brown fox jumps over the lazy dog").unwrap();
+    let logits = folder.file("text.logits");
+    let base = [
+        "perplexity",
+        "-m",
+        &model,
+        "--file",
+        &text,
+        "--context",
+        "32",
+        "--kv",
+        "f32",
+    ];
+    let more = ["--save-logits", &logits, "--json"];
+    let json = expect(0, &[&base[..], &more].concat()).json();
+    assert_eq!((&json["windows"], &json["tokens"]), (&1.into(), &15.into()));
+
+    let bytes = std::fs::read(&logits).unwrap();
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let (vocab, positions) = (word(12) as usize, word(16) as usize);
+    assert_eq!((vocab, positions), (258, 32));
+    let tokens = 24;
+    let records = tokens + 4 * positions;
+    let sum: f64 = (16..31)
+        .map(|p| {
+            let next = word(tokens + 4 * (p + 1)) as usize;
+            -f64::from(f32::from_bits(word(records + 4 * (p * vocab + next))))
+        })
+        .sum();
+    let (expected, got) = ((sum / 15.0).exp(), json["perplexity"].as_f64().unwrap());
+    assert!((got / expected - 1.0).abs() < 1e-6, "{got} {expected}");
+
+    let against = |more: &[&str]| {
+        let args = ["perplexity", "-m", &model, "--against", &logits, "--json"];
+        expect(0, &[&args[..], more].concat()).json()["against"].clone()
+    };
+    let same = against(&["--kv", "f32"]);
+    assert!(
+        same["mean_kl_nats"].as_f64().unwrap().abs() < 1e-6,
+        "{same}"
+    );
+    assert_eq!(
+        (&same["top1_agreement"], &same["positions"]),
+        (&1.0.into(), &32.into())
+    );
+    let scalar = against(&["--kv", "f32", "--isa", "scalar"]);
+    assert_eq!(same, scalar, "every instruction set gives the same bits");
+    let exact = against(&["--kv", "f32", "--activations", "f32"]);
+    assert_ne!(same["mean_kl_nats"], exact["mean_kl_nats"]);
+
+    let lines = expect(0, &[&base[..], &["--against", &logits]].concat()).stdout;
+    assert!(
+        lines.contains("perplexity ") && lines.contains("mean KL"),
+        "{lines}"
+    );
+    let long = [
+        "perplexity",
+        "-m",
+        &model,
+        "--file",
+        &text,
+        "--context",
+        "512",
+    ];
+    assert!(expect(2, &long).stderr.contains("44 tokens"));
+    let wrong = ["perplexity", "-m", &model, "--against", &text];
+    assert!(expect(1, &wrong).stderr.contains("no logits file"));
+}
+
+#[test]
+fn prompts_are_not_logged() {
+    let folder = Folder::new("log");
+    let model = tiny_chat_model(&folder);
+    let secret = "xyzzy-secret";
+    let mut run = command(&["run", "-m", &model, "-p", secret, "-n", "5"]);
+    let ran = finish(run.env("DORMOUSE_LOG", "trace").spawn().unwrap());
+    assert_eq!(ran.code, 0);
+    assert!(!ran.stderr.contains(secret), "{}", ran.stderr);
+    let ran = dormouse(&["run", "-m", &model, "-p", secret, "-c", "8"]);
+    assert_eq!(ran.code, 4);
+    assert!(!ran.stderr.contains(secret), "{}", ran.stderr);
+}
