@@ -1,12 +1,17 @@
-//! The command without a real model: its help, its errors and exit codes, and every command on a
-//! tiny model with random weights.
+//! Help, errors and exit codes, and single answers of a tiny model with random weights.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
+use std::io::Read;
+
 use common::{
-    Folder, command, dormouse, dormouse_reading, expect, finish, tiny_chat_model, tiny_model,
+    Folder, TEMPLATE, command, dormouse, dormouse_reading, expect, finish, tiny_chat_model,
+    tiny_model,
 };
+
+/// The tiny model has a token for each byte, and begins each text with one more.
+const BOS: usize = 1;
 
 const COMMANDS: [&str; 6] = ["chat", "run", "bench", "inspect", "tokenize", "perplexity"];
 
@@ -111,175 +116,169 @@ fn unusable_model_files_exit_with_3_and_say_why() {
 }
 
 #[test]
-fn what_cannot_run_can_be_inspected() {
-    let folder = Folder::new("inspect-unsupported");
-    let path = folder.file("iq.gguf");
-    let iq2_xxs = 16;
-    let builder = tiny_model().tensor("extra.weight", &[256, 2], iq2_xxs, &[0; 132]);
-    builder.write(&path).unwrap();
-    let text = expect(0, &["inspect", &path, "--tensors"]).stdout;
-    assert!(text.contains("unsupported tensor types: IQ2_XXS"), "{text}");
-    assert!(text.contains("extra.weight"), "{text}");
-
-    let builder = dormouse::gguf::Builder::new().str("general.architecture", "alien");
-    builder.write(&path).unwrap();
-    let json = expect(0, &["inspect", &path, "--json"]).json();
-    assert_eq!(json["supported"], false);
-    assert_eq!(json["memory"], serde_json::Value::Null);
-    let problem = json["problem"].as_str().unwrap();
-    assert!(problem.contains("known: gemma3, llama"), "{problem}");
-}
-
-#[test]
-fn inspect_counts_memory_for_the_context() {
-    let folder = Folder::new("inspect");
-    let model = tiny_chat_model(&folder);
-    let json = |args: &[&str]| {
-        let mut all = vec!["inspect", "--json", "-m", &model];
-        all.extend(args);
-        expect(0, &all).json()
-    };
-    let short = json(&["--context", "100"]);
-    assert_eq!(short["supported"], true);
-    assert_eq!(short["chat_template"], true);
-    // Keys and values of one head of 16 in f16.
-    assert_eq!(short["memory"]["kv_cache_bytes"], 100 * 2 * 16 * 2);
-    let exact = json(&["--context", "100", "--kv", "f32"]);
-    assert_eq!(exact["memory"]["kv_cache_bytes"], 100 * 2 * 16 * 4);
-    assert_eq!(short["tensor_types"]["F32"]["tensors"], 11);
-    if cfg!(target_os = "linux") {
-        assert_eq!(short["memory"]["fits"], "yes");
-    }
-    let text = expect(0, &["inspect", &model]).stdout;
-    assert!(text.contains("(258 elements)"), "{text}");
-    assert!(text.contains("byte-level BPE"), "{text}");
-    assert!(text.lines().all(|line| line.len() < 200), "{text}");
-}
-
-#[test]
-fn bench_measures_each_test() {
-    let folder = Folder::new("bench");
+fn run_puts_the_answer_alone_on_stdout() {
+    let folder = Folder::new("run");
     let model = tiny_chat_model(&folder);
     let args = [
-        "bench", "-m", &model, "-p", "16,32", "-n", "4", "-t", "1,2", "-d", "0,8", "-r", "3",
+        "run", "-m", &model, "-p", "hello", "-n", "50", "--seed", "5",
     ];
-    let json = expect(0, &[&args[..], &["--json"]].concat());
-    assert_eq!(json.stdout.lines().count(), 1);
-    let json = json.json();
-    let results = json["results"].as_array().unwrap();
-    assert_eq!(results.len(), 3 * 2 * 2);
-    for result in results {
-        let samples = result["samples_tokens_per_s"].as_array().unwrap();
-        assert_eq!(samples.len(), 3);
-        assert!(result["tokens_per_s"].as_f64().unwrap() > 0.0);
+    let ran = expect(0, &args);
+    assert_eq!(ran.stdout.len(), 51, "{:?}", ran.stdout);
+    assert!(ran.stdout.ends_with('\n'));
+    let letters = |c: char| c.is_ascii_lowercase() || c == ' ';
+    assert!(ran.stdout.trim_end_matches('\n').chars().all(letters));
+    assert!(ran.stderr.contains("answer 50 tokens"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("seed 5"), "{}", ran.stderr);
+
+    let again = |more: &[&str]| expect(0, &[&args[..], more].concat());
+    assert_eq!(again(&[]).stdout, ran.stdout);
+    assert_eq!(again(&["--threads", "1"]).stdout, ran.stdout);
+    assert_eq!(again(&["--threads", "2"]).stdout, ran.stdout);
+    let silent = again(&["--stats", "none"]);
+    assert_eq!(
+        (silent.stdout, silent.stderr.as_str()),
+        (ran.stdout.clone(), "")
+    );
+    let other = [
+        "run", "-m", &model, "-p", "hello", "-n", "50", "--seed", "6",
+    ];
+    assert_ne!(expect(0, &other).stdout, ran.stdout);
+
+    let from_stdin = dormouse_reading(&["run", "-m", &model, "-n", "50", "--seed", "5"], "hello\n");
+    assert_eq!(from_stdin.stdout, ran.stdout);
+    let word = &ran.stdout[..2];
+    let stopped = again(&["--stop", word, "--stats", "json"]);
+    assert_eq!(stopped.stdout, "\n");
+    assert_eq!(stopped.stats()["finish"], "stop string");
+}
+
+#[test]
+fn statistics_count_the_tokens() {
+    let folder = Folder::new("stats");
+    let model = tiny_chat_model(&folder);
+    let args = [
+        "run", "-m", &model, "-p", "hello", "-n", "7", "--stats", "json",
+    ];
+    let plain = expect(0, &args).stats();
+    let tokens = BOS + "user:hello|assistant:".len();
+    assert_eq!(plain["prompt_tokens"], tokens);
+    assert_eq!(plain["prefill_tokens"], tokens);
+    assert_eq!(plain["generated_tokens"], 7);
+    assert_eq!(plain["finish"], "token limit");
+    assert!(plain["decode_tokens_per_s"].as_f64().unwrap() > 0.0);
+    assert!(plain["load_s"].as_f64().unwrap() > 0.0);
+    let more = ["--var", "note=\"abc\"", "--system", "be"];
+    let with = expect(0, &[&args[..], &more].concat()).stats();
+    assert_eq!(
+        with["prompt_tokens"],
+        tokens + "abc".len() + "system:be|".len()
+    );
+    let raw = expect(0, &[&args[..], &["--raw"]].concat()).stats();
+    assert_eq!(raw["prompt_tokens"], BOS + "hello".len());
+    assert_eq!(raw["backend"], "kernels");
+}
+
+#[test]
+fn a_model_without_a_template_has_two_ways_out() {
+    let folder = Folder::new("template");
+    let model = folder.file("base.gguf");
+    tiny_model().write(&model).unwrap();
+    for args in [
+        &["run", "-p", "x", "-m", &model][..],
+        &["chat", "-m", &model],
+    ] {
+        let ran = expect(1, args);
+        assert!(ran.stderr.contains("--raw"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("--template FILE"), "{}", ran.stderr);
     }
-    assert_eq!(results[0]["test"], "pp16");
-    assert_eq!(results[11]["test"], "tg4");
+    let file = folder.file("chat.jinja");
+    std::fs::write(&file, TEMPLATE).unwrap();
+    let run = ["run", "-p", "x", "-m", &model, "-n", "3", "--stats", "json"];
+    let with = expect(0, &[&run[..], &["--template", &file]].concat());
     assert_eq!(
-        (&results[11]["threads"], &results[11]["n_depth"]),
-        (&2.into(), &8.into())
+        with.stats()["prompt_tokens"],
+        BOS + "user:x|assistant:".len()
     );
-    assert_eq!(json["model"], "Tiny test model");
-    let table = expect(0, &args).stdout;
-    assert!(table.contains("| pp32 @ d8"), "{table}");
-    assert!(table.contains(" ± "), "{table}");
+    let raw = expect(0, &[&run[..], &["--raw"]].concat());
+    assert_eq!(raw.stats()["prompt_tokens"], BOS + "x".len());
+    std::fs::write(&file, "{% if %}").unwrap();
+    expect(1, &[&run[..], &["--template", &file]].concat());
+    expect(
+        1,
+        &[&run[..], &["--template", &folder.file("none")]].concat(),
+    );
 }
 
 #[test]
-fn tokenize_goes_there_and_back() {
-    let folder = Folder::new("tokenize");
+fn a_prompt_that_does_not_fit_exits_with_4() {
+    let folder = Folder::new("full");
     let model = tiny_chat_model(&folder);
-    let m = ["tokenize", "-m", &model];
-    let all = |more: &[&str]| expect(0, &[&m[..], more].concat()).stdout;
-    assert_eq!(all(&["--ids", "ab"]), "256 97 98\n");
-    assert_eq!(all(&["--ids", "--no-bos", "ab"]), "97 98\n");
-    assert_eq!(
-        all(&["a "]),
-        "    256  \"<|begin|>\"\n     97  \"a\"\n     32  \" \"\n"
-    );
-    assert_eq!(
-        all(&["--ids", "--no-bos", "--parse-special", "<|end|>"]),
-        "257\n"
-    );
-    assert_eq!(all(&["--ids", "--no-bos", "<|end|>"]).split(' ').count(), 7);
-    assert_eq!(all(&["--decode", "97, 98"]), "ab\n");
-    let stdin = dormouse_reading(&["tokenize", "-m", &model, "--ids"], "ä\n");
-    assert_eq!(stdin.stdout, "256 195 164 10\n");
+    let long = "x".repeat(100);
+    let args = ["run", "-m", &model, "-p", &long, "-c", "64", "-n", "100"];
+    let ran = expect(4, &args);
+    assert!(ran.stderr.contains("--context"), "{}", ran.stderr);
+    let shift = [&args[..], &["--context-full", "shift", "--stats", "json"]].concat();
+    let stats = expect(0, &shift).stats();
+    assert_eq!(stats["generated_tokens"], 100);
+    assert!(stats["dropped_tokens"].as_u64().unwrap() > 0);
 }
 
-/// The perplexity is taken again from the distributions that the command itself writes.
+#[cfg(feature = "reference")]
 #[test]
-fn perplexity_is_that_of_the_saved_distributions() {
-    let folder = Folder::new("perplexity");
+fn the_reference_backend_gives_the_same_greedy_answer() {
+    let folder = Folder::new("reference");
     let model = tiny_chat_model(&folder);
-    let text = folder.file("text");
-    std::fs::write(&text, "the quick brown fox jumps over the lazy dog").unwrap();
-    let logits = folder.file("text.logits");
-    let base = [
-        "perplexity",
+    let args = [
+        "run",
         "-m",
         &model,
-        "--file",
-        &text,
-        "--context",
-        "32",
-        "--kv",
-        "f32",
+        "-p",
+        "hello",
+        "-n",
+        "8",
+        "--temperature",
+        "0",
     ];
-    let more = ["--save-logits", &logits, "--json"];
-    let json = expect(0, &[&base[..], &more].concat()).json();
-    assert_eq!((&json["windows"], &json["tokens"]), (&1.into(), &15.into()));
+    let kernels = expect(0, &args);
+    let reference = expect(0, &[&args[..], &["--backend", "reference"]].concat());
+    assert_eq!(kernels.stdout, reference.stdout);
+}
 
-    let bytes = std::fs::read(&logits).unwrap();
-    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
-    let (vocab, positions) = (word(12) as usize, word(16) as usize);
-    assert_eq!((vocab, positions), (258, 32));
-    let tokens = 24;
-    let records = tokens + 4 * positions;
-    let sum: f64 = (16..31)
-        .map(|p| {
-            let next = word(tokens + 4 * (p + 1)) as usize;
-            -f64::from(f32::from_bits(word(records + 4 * (p * vocab + next))))
-        })
-        .sum();
-    let (expected, got) = ((sum / 15.0).exp(), json["perplexity"].as_f64().unwrap());
-    assert!((got / expected - 1.0).abs() < 1e-6, "{got} {expected}");
+#[test]
+fn the_end_of_the_reader_is_no_error() {
+    let folder = Folder::new("pipe");
+    let model = tiny_chat_model(&folder);
+    // Until the context is full: it would take long.
+    let args = ["run", "-m", &model, "-p", "hello", "-c", "1000000"];
+    let mut child = command(&args).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    drop(stdout);
+    let ran = finish(child);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+}
 
-    let against = |more: &[&str]| {
-        let args = ["perplexity", "-m", &model, "--against", &logits, "--json"];
-        expect(0, &[&args[..], more].concat()).json()["against"].clone()
-    };
-    let same = against(&["--kv", "f32"]);
-    assert!(
-        same["mean_kl_nats"].as_f64().unwrap().abs() < 1e-6,
-        "{same}"
-    );
-    assert_eq!(
-        (&same["top1_agreement"], &same["positions"]),
-        (&1.0.into(), &32.into())
-    );
-    let scalar = against(&["--kv", "f32", "--isa", "scalar"]);
-    assert_eq!(same, scalar, "every instruction set gives the same bits");
-    let exact = against(&["--kv", "f32", "--activations", "f32"]);
-    assert_ne!(same["mean_kl_nats"], exact["mean_kl_nats"]);
-
-    let lines = expect(0, &[&base[..], &["--against", &logits]].concat()).stdout;
-    assert!(
-        lines.contains("perplexity ") && lines.contains("mean KL"),
-        "{lines}"
-    );
-    let long = [
-        "perplexity",
-        "-m",
-        &model,
-        "--file",
-        &text,
-        "--context",
-        "512",
+#[cfg(unix)]
+#[test]
+fn ctrl_c_stops_an_answer_and_shows_its_statistics() {
+    let folder = Folder::new("interrupt");
+    let model = tiny_chat_model(&folder);
+    let args = [
+        "run", "-m", &model, "-p", "hello", "-c", "1000000", "--stats", "json",
     ];
-    assert!(expect(2, &long).stderr.contains("44 tokens"));
-    let wrong = ["perplexity", "-m", &model, "--against", &text];
-    assert!(expect(1, &wrong).stderr.contains("no logits file"));
+    let mut child = command(&args).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut [0; 10]).unwrap();
+    common::interrupt(&child);
+    let mut rest = String::new();
+    stdout.read_to_string(&mut rest).unwrap();
+    assert!(rest.ends_with('\n'));
+    let ran = finish(child);
+    assert_eq!(ran.code, 130, "{}", ran.stderr);
+    let stats = ran.stats();
+    assert_eq!(stats["finish"], "cancelled");
+    let written = 10 + rest.len() as u64 - 1;
+    assert_eq!(stats["generated_tokens"], written, "one letter a token");
 }
 
 #[test]

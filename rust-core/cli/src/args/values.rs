@@ -1,0 +1,106 @@
+//! What options take as values.
+
+use clap::ValueEnum;
+use dormouse::model::{BackendKind, Isa, KvType, Precision};
+use serde_json::Value;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kv {
+    F16,
+    F32,
+}
+
+impl From<Kv> for KvType {
+    fn from(kv: Kv) -> Self {
+        match kv {
+            Kv::F16 => Self::F16,
+            Kv::F32 => Self::F32,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendName {
+    Kernels,
+    #[cfg(feature = "reference")]
+    Reference,
+}
+
+impl From<BackendName> for BackendKind {
+    fn from(name: BackendName) -> Self {
+        match name {
+            BackendName::Kernels => Self::Kernels,
+            #[cfg(feature = "reference")]
+            BackendName::Reference => Self::Reference,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ContextFull {
+    Stop,
+    Shift,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StatsFormat {
+    /// One line for people
+    Text,
+    /// One line of JSON, the last on stderr; durations in seconds
+    Json,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Activations {
+    Int8,
+    F32,
+}
+
+impl From<Activations> for Precision {
+    fn from(activations: Activations) -> Self {
+        match activations {
+            Activations::Int8 => Self::Int8,
+            Activations::F32 => Self::F32,
+        }
+    }
+}
+
+/// An instruction set of this processor by its name.
+pub(super) fn isa(name: &str) -> Result<Isa, String> {
+    let available = Isa::available();
+    let found = available.iter().find(|isa| isa.name() == name);
+    found.copied().ok_or_else(|| {
+        let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+        format!("this processor has {}", names.join(", "))
+    })
+}
+
+/// A variable of the chat template, `KEY=JSON`.
+pub(super) fn variable(text: &str) -> Result<(String, Value), String> {
+    let (key, value) = text
+        .split_once('=')
+        .filter(|(key, _)| !key.is_empty())
+        .ok_or("want KEY=JSON")?;
+    let value = serde_json::from_str(value)
+        .map_err(|_| format!("the value is no JSON (a text is written {key}='\"text\"')"))?;
+    Ok((key.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn template_variables_are_json() {
+        let (key, value) = variable("enable_thinking=false").unwrap();
+        assert_eq!(
+            (key.as_str(), value),
+            ("enable_thinking", Value::Bool(false))
+        );
+        assert_eq!(variable("a=\"b=c\"").unwrap().1, "b=c");
+        for wrong in ["a", "=1", "a=b", "a="] {
+            variable(wrong).unwrap_err();
+        }
+    }
+}
