@@ -57,6 +57,7 @@ impl Fetcher {
 
     /// The path of a model whose content was checked, fetched if it is not there.
     pub(crate) fn model(&self, model: &Model) -> Result<PathBuf> {
+        sweep(&self.folder);
         let path = self.folder.join(model.file);
         match sha256(&path) {
             Ok(digest) if digest == model.sha256 => return Ok(path),
@@ -67,7 +68,6 @@ impl Fetcher {
         self.check_python()?;
         fs::create_dir_all(&self.folder)
             .map_err(|error| Failure::io("create", &self.folder, &error))?;
-        sweep(&self.folder);
         let temp = TempDir::new(&self.folder)?;
         eprintln!("fetching {} into {}", model.file, self.folder.display());
         eprintln!("{}", model.licence);
@@ -186,10 +186,23 @@ fn sweep(folder: &Path) {
         let ours = entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX);
         let modified = entry.metadata().and_then(|meta| meta.modified());
         let old = modified.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > STALE));
-        if ours && old {
+        if ours && (old || !alive(&entry.file_name().to_string_lossy())) {
             let _ = fs::remove_dir_all(entry.path());
         }
     }
+}
+
+/// Whether the process that a temporary folder is named after may still run. Without `/proc` that
+/// is not known, and its age decides.
+fn alive(name: &str) -> bool {
+    let process = name.trim_start_matches(TEMP_PREFIX).split('-').next();
+    let Some(process) =
+        process.filter(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_digit()))
+    else {
+        return true;
+    };
+    let proc = Path::new("/proc");
+    !proc.join("self").exists() || proc.join(process).exists()
 }
 
 /// A folder that is removed with all it holds.
@@ -215,3 +228,22 @@ impl Drop for TempDir {
 #[cfg(all(test, unix))]
 #[path = "fetch_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+mod sweep_tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_goes_at_once_and_a_live_one_stays() {
+        let folder = std::env::temp_dir().join(format!("xtask-sweep-{}", std::process::id()));
+        // No process has this number: it is above the largest that Linux gives.
+        let dead = folder.join(format!("{TEMP_PREFIX}4194305-1"));
+        let live = folder.join(format!("{TEMP_PREFIX}{}-1", std::process::id()));
+        fs::create_dir_all(&dead).unwrap();
+        fs::create_dir_all(&live).unwrap();
+        sweep(&folder);
+        assert_eq!(dead.exists(), !Path::new("/proc/self").exists());
+        assert!(live.exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -242,3 +242,19 @@ proptest! {
         let _ = render(&source);
     }
 }
+
+#[test]
+fn variables_cannot_replace_the_conversation() {
+    let template = ChatTemplate::new(CHATML, "", "").unwrap();
+    for name in ["messages", "tools", "add_generation_prompt"] {
+        let mut options = RenderOptions::default();
+        options
+            .variables
+            .insert(name.into(), serde_json::Value::Null);
+        let error = template
+            .render(&[Message::user("hi")], &options)
+            .unwrap_err();
+        assert!(matches!(error, dormouse::Error::InvalidArgument { .. }));
+        assert!(error.to_string().contains(name), "{error}");
+    }
+}

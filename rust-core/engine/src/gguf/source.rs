@@ -7,6 +7,10 @@ use crate::error::{Error, Result};
 
 /// A place to read a model file from.
 ///
+/// The file is mapped, so it must not be cut short or rewritten while a model of it is loaded: the
+/// system ends a process that touches a page which is no longer there. Keep models where only
+/// their owner writes. (Reading a file in, or adopting it, comes with a later version.)
+///
 /// Android hands out content URIs and stored assets as (descriptor, offset, length), so a window
 /// of a file is as good as a whole one.
 #[derive(Debug)]

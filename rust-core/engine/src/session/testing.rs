@@ -156,7 +156,7 @@ impl Drop for Hasher {
 /// The logits after tokens whose hash is `hash`: from -4 to 4, letters likelier.
 fn fill(hash: u64, logits: &mut [f32]) {
     for (token, logit) in logits.iter_mut().enumerate() {
-        let noise = mix(hash.wrapping_add(token as u64 * 0x1234_5678_9abc_def1));
+        let noise = mix(hash.wrapping_add((token as u64).wrapping_mul(0x1234_5678_9abc_def1)));
         let letter = if (97..123).contains(&token) { 2.0 } else { 0.0 };
         *logit = (noise >> 40) as f32 / (1 << 21) as f32 - 4.0 + letter;
     }

@@ -227,7 +227,7 @@ impl ChatTemplate {
     /// [`Error::Template`] with the template's own words if it refuses the conversation, or with
     /// what went wrong if it fails, takes too many steps or makes more than 4 MiB.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
-        self.render_variables(self.variables(messages, options), options.now)
+        self.render_variables(self.variables(messages, options)?, options.now)
     }
 
     /// Renders with these variables and nothing else: no `bos_token`, no `messages`.
@@ -287,7 +287,7 @@ impl ChatTemplate {
         options: &RenderOptions,
     ) -> Result<Vec<u32>> {
         let full = || template_error("the conversation uses up the private-use characters");
-        let variables = Value::Object(self.variables(messages, options));
+        let variables = Value::Object(self.variables(messages, options)?);
         let mut marks = Marks::new(tokenizer, &variables, &self.source).ok_or_else(full)?;
         let Some(Value::Object(mut marked)) = marks.mark(&variables) else {
             return Err(full());
@@ -309,7 +309,19 @@ impl ChatTemplate {
         Ok(tokens)
     }
 
-    fn variables(&self, messages: &[Message], options: &RenderOptions) -> Map<String, Value> {
+    fn variables(
+        &self,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Map<String, Value>> {
+        // A variable of these names would silently replace the conversation.
+        for reserved in ["messages", "tools", "add_generation_prompt"] {
+            if options.variables.contains_key(reserved) {
+                return Err(Error::invalid(format!(
+                    "the template variable {reserved} is reserved: it comes from the request itself"
+                )));
+            }
+        }
         let mut out = Map::new();
         let messages = messages.iter().map(Message::to_value).collect();
         out.insert("messages".into(), messages);
@@ -327,6 +339,6 @@ impl ChatTemplate {
         out.insert("bos_token".into(), self.bos.as_str().into());
         out.insert("eos_token".into(), self.eos.as_str().into());
         out.extend(options.variables.clone());
-        out
+        Ok(out)
     }
 }

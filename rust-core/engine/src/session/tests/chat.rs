@@ -72,8 +72,9 @@ fn a_cancelled_answer_stays_as_far_as_it_came() {
     let mut events = chat.send("one").unwrap();
     let mut got = String::new();
     while got.len() < 5 {
-        if let Some(Ok(Event::Text(more))) = events.next() {
-            got.push_str(&more);
+        match events.next() {
+            Some(Ok(Event::Text(more))) => got.push_str(&more),
+            other => panic!("text is wanted, not {other:?}"),
         }
     }
     assert!(matches!(chat.send("two"), Err(Error::Busy)));
