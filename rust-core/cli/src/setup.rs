@@ -82,6 +82,9 @@ pub(crate) fn generate_options(args: &GenerateArgs) -> Result<GenerateOptions> {
     sampler.top_p = args.top_p;
     sampler.min_p = args.min_p;
     sampler.repetition_penalty = args.repetition_penalty;
+    sampler.presence_penalty = args.presence_penalty;
+    sampler.frequency_penalty = args.frequency_penalty;
+    sampler.logit_bias.clone_from(&args.logit_bias);
     sampler.seed = args.seed;
     sampler.validate(usize::MAX)?;
     let mut options = GenerateOptions::default();

@@ -10,7 +10,7 @@ use dormouse::model::Isa;
 use serde_json::Value;
 
 pub(crate) use values::{Activations, BackendName, ContextFull, Kv, StatsFormat};
-use values::{isa, variable};
+use values::{bias, isa, variable};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -109,6 +109,17 @@ pub(crate) struct GenerateArgs {
     #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Sampling",
           default_value_t = SamplerOptions::default().repetition_penalty)]
     pub(crate) repetition_penalty: f32,
+    /// Taken from the logit of each of the last 64 tokens; 0 is off
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Sampling",
+          default_value_t = SamplerOptions::default().presence_penalty)]
+    pub(crate) presence_penalty: f32,
+    /// Taken from a token's logit once for each time it stands among the last 64; 0 is off
+    #[arg(long, value_name = "X", allow_negative_numbers = true, help_heading = "Sampling",
+          default_value_t = SamplerOptions::default().frequency_penalty)]
+    pub(crate) frequency_penalty: f32,
+    /// Added to the logit of a token, by its id; may be repeated
+    #[arg(long, value_name = "ID=X", help_heading = "Sampling", value_parser = bias)]
+    pub(crate) logit_bias: Vec<(u32, f32)>,
     /// Where the random numbers start: the same seed gives the same answer [default: a new one
     /// for each answer, which the statistics name]
     #[arg(long, value_name = "N", help_heading = "Sampling")]

@@ -87,9 +87,26 @@ pub(super) fn variable(text: &str) -> Result<(String, Value), String> {
     Ok((key.to_owned(), value))
 }
 
+/// `ID=X`: what is added to a token's logit.
+pub(super) fn bias(text: &str) -> Result<(u32, f32), String> {
+    let parsed = text
+        .split_once('=')
+        .and_then(|(id, value)| Some((id.parse().ok()?, value.parse().ok()?)));
+    parsed.ok_or_else(|| "a token id, an equals sign and a number are wanted, as in 42=-1.5".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bias_is_an_id_and_a_number() {
+        assert_eq!(bias("42=-1.5"), Ok((42, -1.5)));
+        assert_eq!(bias("7=-inf"), Ok((7, f32::NEG_INFINITY)));
+        for wrong in ["", "42", "=1", "x=1", "1=x", "-1=1"] {
+            assert!(bias(wrong).unwrap_err().contains("42=-1.5"), "{wrong}");
+        }
+    }
 
     #[test]
     fn template_variables_are_json() {
