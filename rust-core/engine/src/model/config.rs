@@ -8,6 +8,8 @@ use crate::gguf::Metadata;
 /// Bounds on hyperparameters: above them a file is damaged, not large.
 const MAX_LAYERS: usize = 1024;
 const MAX_WIDTH: usize = 1 << 20;
+/// Positions are 32-bit numbers.
+const MAX_CONTEXT: usize = i32::MAX as usize;
 
 /// The activation between a feed-forward's gate and its product with `up`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,16 +99,20 @@ impl Hyper<'_> {
     }
 
     pub(crate) fn width_or(&self, key: &str, default: Option<usize>) -> Result<usize> {
+        self.bounded(key, default, MAX_WIDTH)
+    }
+
+    fn bounded(&self, key: &str, default: Option<usize>, most: usize) -> Result<usize> {
         let name = self.key(key);
         let value = match (self.meta.u64(&name)?, default) {
             (Some(value), _) => usize::try_from(value).unwrap_or(usize::MAX),
             (None, Some(default)) => default,
             (None, None) => return Err(Error::corrupt(name, "the key is missing")),
         };
-        if value == 0 || value > MAX_WIDTH {
+        if value == 0 || value > most {
             return Err(Error::corrupt(
                 name,
-                format!("{value} is outside 1 to {MAX_WIDTH}"),
+                format!("{value} is outside 1 to {most}"),
             ));
         }
         Ok(value)
@@ -211,7 +217,7 @@ impl Hyper<'_> {
             head_dim,
             n_ff: self.width("feed_forward_length")?,
             n_vocab,
-            context_length: self.width("context_length")?,
+            context_length: self.bounded("context_length", None, MAX_CONTEXT)?,
             norm_eps: eps,
             embed_scale: 1.0,
             attention_scale: 1.0 / (head_dim as f32).sqrt(),
