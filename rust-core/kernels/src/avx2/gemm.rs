@@ -26,7 +26,12 @@ pub(crate) fn prefetch_next<F: Format>(row: *const u8, blocks: usize, b: usize) 
         .wrapping_add(ahead + 8 * b * F::BLOCK_BYTES)
         .cast::<i8>();
     for line in 0..(8 * F::BLOCK_BYTES).div_ceil(64) {
-        _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(64 * line));
+        // Newer compilers hold the intrinsic for safe, 1.88 does not.
+        #[allow(unused_unsafe)]
+        // SAFETY: a prefetch reads nothing; any address will do.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T0>(next.wrapping_add(64 * line));
+        }
     }
 }
 
