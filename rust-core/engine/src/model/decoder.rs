@@ -1,5 +1,8 @@
 //! What a session asks of a model: append tokens, get logits, cut the cache back.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use crate::error::Result;
 
 /// A model together with one KV cache: the state of one conversation.
@@ -17,7 +20,7 @@ pub trait Decoder: Send {
     fn position(&self) -> usize;
 
     /// Most tokens that one call of [`Decoder::forward`] takes. Cancelling takes effect between
-    /// calls.
+    /// calls, and between layers where the decoder knows [`Decoder::set_interrupt`].
     fn max_chunk(&self) -> usize;
 
     /// Appends `tokens` (1 to `max_chunk` of them) at the present position. When `logits` is
@@ -48,4 +51,11 @@ pub trait Decoder: Send {
 
     /// Bytes that the KV cache takes at its present position.
     fn kv_bytes(&self) -> u64;
+
+    /// From now on calls that append look at `stop` between layers, and once it is set they fail
+    /// with [`crate::Error::Cancelled`], the cache being as it was before: a chunk of a prompt can
+    /// take seconds on a phone. A decoder that cannot be interrupted does nothing here.
+    fn set_interrupt(&mut self, stop: Arc<AtomicBool>) {
+        let _ = stop;
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::backend::{AttentionParams, Backend, Cache, Linear, Slot};
 use super::config::{Config, LayerKind};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// A loaded transformer: the weights as a backend holds them, named by their part.
 pub(super) struct Transformer<B: Backend> {
@@ -47,6 +48,7 @@ pub(super) struct FeedForward<B: Backend> {
 impl<B: Backend> Transformer<B> {
     /// Appends `tokens` to `cache`; writes the logits of the rows `wanted` to `logits`.
     ///
+    /// `stop` is looked at before each layer; once set, the pass ends with [`Error::Cancelled`].
     /// On an error the cache keeps its former length.
     pub(super) fn forward(
         &self,
@@ -55,11 +57,15 @@ impl<B: Backend> Transformer<B> {
         tokens: &[u32],
         wanted: Range<usize>,
         logits: &mut [f32],
+        stop: &AtomicBool,
     ) -> Result<()> {
         let first = cache.len();
         cache.reserve(first + tokens.len())?;
         backend.embed(&self.embedding, tokens, self.config.embed_scale, first)?;
         for (index, layer) in self.layers.iter().enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
             self.attend(backend, cache, index, layer)?;
             self.feed(backend, &layer.feed_forward)?;
         }

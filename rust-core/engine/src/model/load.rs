@@ -27,10 +27,12 @@ pub(super) fn check_widths(config: &Config, store: &WeightStore<'_>) -> Result<(
 }
 
 /// Builds the transformer of `config` from the tensors in `store`, as `backend` holds them.
+/// `progress` is told the share of layers done, and can end it.
 pub(super) fn transformer<B: Backend>(
     backend: &mut B,
     config: &Arc<Config>,
     store: &WeightStore<'_>,
+    progress: &mut dyn FnMut(f32) -> Result<()>,
 ) -> Result<Transformer<B>> {
     let mut ropes = Vec::with_capacity(config.ropes.len());
     for rope in &config.ropes {
@@ -58,6 +60,7 @@ pub(super) fn transformer<B: Backend>(
     };
     let mut layers = Vec::with_capacity(config.n_layer);
     for index in 0..config.n_layer {
+        progress(index as f32 / config.n_layer as f32)?;
         layers.push(loader.layer(index)?);
     }
     Ok(Transformer {

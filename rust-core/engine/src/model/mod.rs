@@ -3,6 +3,7 @@
 
 mod arch;
 mod backend;
+mod budget;
 #[cfg(feature = "reference")]
 mod candle_backend;
 mod config;
@@ -15,6 +16,7 @@ mod options;
 mod plan;
 mod runner;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub use config::{Activation, Config, LayerKind, RopeConfig};
@@ -30,6 +32,7 @@ use crate::template::ChatTemplate;
 use crate::tokenize::Tokenizer;
 use crate::weights::WeightStore;
 use backend::Backend;
+use budget::{Budget, Reservation};
 use fair::FairMutex;
 use kernels_backend::{KernelOptions, KernelsBackend};
 use runner::{Runner, Shared};
@@ -43,6 +46,8 @@ pub struct Model {
 }
 
 struct Inner {
+    /// Weights and work buffers, off the memory budget as long as the model lives.
+    _reserved: Reservation,
     gguf: Gguf,
     config: Arc<Config>,
     tokenizer: Arc<Tokenizer>,
@@ -74,8 +79,29 @@ impl Model {
     /// [`crate::Error::Io`], [`crate::Error::CorruptModel`], [`crate::Error::UnsupportedModel`], or
     /// [`crate::Error::OutOfMemory`] for the work buffers.
     pub fn load(source: &Source, options: LoadOptions) -> Result<Self> {
+        Self::load_watched(source, options, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// As [`Model::load`]; `watch` is told now and then how much of the work is done, a share that
+    /// grows from 0 to 1, and ends the load by its answer.
+    ///
+    /// # Errors
+    /// As [`Model::load`], and [`crate::Error::Cancelled`] when `watch` ended it.
+    pub fn load_watched(
+        source: &Source,
+        options: LoadOptions,
+        watch: &mut dyn FnMut(f32) -> ControlFlow<()>,
+    ) -> Result<Self> {
+        let mut progress = |share| match watch(share) {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Error::Cancelled),
+        };
+        progress(0.0)?;
         let gguf = Gguf::open(source)?;
         let config = Arc::new(arch::configure(&gguf)?);
+        let budget = Budget::new(options.memory_budget);
+        let reserved = budget.reserve(plan::resident_bytes(&gguf, &config))?;
+        progress(PROGRESS_HEADER)?;
         let tokenizer = Arc::new(Tokenizer::from_gguf(&gguf)?);
         let template = match ChatTemplate::from_gguf(&gguf, &tokenizer) {
             Ok(template) => Ok(template),
@@ -83,6 +109,7 @@ impl Model {
             Err(Error::Template { why }) => Err(why),
             Err(other) => return Err(other),
         };
+        progress(PROGRESS_TOKENIZER)?;
         let store = WeightStore::new(&gguf);
         load::check_widths(&config, &store)?;
         let network = match options.backend {
@@ -97,17 +124,30 @@ impl Model {
                     },
                 )?;
                 let max_chunk = backend.max_chunk();
-                Network::Kernels(Arc::new(shared(backend, max_chunk, &config, &store)?))
+                let parts = Parts {
+                    max_chunk,
+                    config: &config,
+                    store: &store,
+                    budget: &budget,
+                };
+                Network::Kernels(Arc::new(parts.share(backend, &mut progress)?))
             }
             #[cfg(feature = "reference")]
             BackendKind::Reference => {
                 let backend = candle_backend::CandleBackend::new(config.clone());
-                let shared = shared(backend, options::REFERENCE_CHUNK, &config, &store)?;
-                Network::Reference(Arc::new(shared))
+                let parts = Parts {
+                    max_chunk: options::REFERENCE_CHUNK,
+                    config: &config,
+                    store: &store,
+                    budget: &budget,
+                };
+                Network::Reference(Arc::new(parts.share(backend, &mut progress)?))
             }
         };
+        progress(1.0)?;
         Ok(Self {
             inner: Arc::new(Inner {
+                _reserved: reserved,
                 gguf,
                 config,
                 tokenizer,
@@ -170,25 +210,45 @@ impl Model {
     /// [`crate::Error::InvalidArgument`] for a context length of zero or beyond what the model was
     /// trained for.
     pub fn decoder(&self, options: &ContextOptions) -> Result<Box<dyn Decoder>> {
-        let context_length = options.resolve(&self.inner.config)?;
+        let config = &self.inner.config;
+        let length = options.resolve(config)?;
+        let kv_bytes =
+            config.kv_bytes_per_position(self.inner.options.kv_type.bytes()) * length as u64;
         Ok(match &self.inner.network {
-            Network::Kernels(shared) => Box::new(Runner::new(shared.clone(), context_length)?),
+            Network::Kernels(shared) => Box::new(Runner::new(shared.clone(), length, kv_bytes)?),
             #[cfg(feature = "reference")]
-            Network::Reference(shared) => Box::new(Runner::new(shared.clone(), context_length)?),
+            Network::Reference(shared) => Box::new(Runner::new(shared.clone(), length, kv_bytes)?),
         })
     }
 }
 
-fn shared<B: Backend>(
-    mut backend: B,
+/// Shares of a load that are done after reading the header and after building the tokenizer,
+/// which takes most of the time, as weights are mapped.
+const PROGRESS_HEADER: f32 = 0.1;
+const PROGRESS_TOKENIZER: f32 = 0.6;
+
+/// What a network is made of.
+struct Parts<'a, 'g> {
     max_chunk: usize,
-    config: &Arc<Config>,
-    store: &WeightStore<'_>,
-) -> Result<Shared<B>> {
-    let transformer = load::transformer(&mut backend, config, store)?;
-    Ok(Shared {
-        transformer,
-        backend: FairMutex::new(backend),
-        max_chunk,
-    })
+    config: &'a Arc<Config>,
+    store: &'a WeightStore<'g>,
+    budget: &'a Arc<Budget>,
+}
+
+impl Parts<'_, '_> {
+    fn share<B: Backend>(
+        &self,
+        mut backend: B,
+        progress: &mut dyn FnMut(f32) -> Result<()>,
+    ) -> Result<Shared<B>> {
+        let rest = 1.0 - PROGRESS_TOKENIZER;
+        let mut of_layers = |share| progress(PROGRESS_TOKENIZER + rest * share);
+        let transformer = load::transformer(&mut backend, self.config, self.store, &mut of_layers)?;
+        Ok(Shared {
+            transformer,
+            backend: FairMutex::new(backend),
+            max_chunk: self.max_chunk,
+            budget: self.budget.clone(),
+        })
+    }
 }

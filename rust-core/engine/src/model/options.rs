@@ -39,6 +39,10 @@ pub struct LoadOptions {
     pub precision: Precision,
     /// Element type of KV caches.
     pub kv_type: KvType,
+    /// Most bytes that the model may take: weights, work buffers and the KV caches of all its
+    /// sessions at their full length. What would go beyond is refused, not shrunk; `None` sets no
+    /// limit.
+    pub memory_budget: Option<u64>,
 }
 
 impl Default for LoadOptions {
@@ -49,6 +53,7 @@ impl Default for LoadOptions {
             isa: Isa::detect(),
             precision: Precision::Int8,
             kv_type: KvType::default(),
+            memory_budget: None,
         }
     }
 }

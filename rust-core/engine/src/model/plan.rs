@@ -39,9 +39,18 @@ pub fn memory_plan(gguf: &Gguf, context: &ContextOptions, kv_type: KvType) -> Re
     let context_length = context.resolve(&config)?;
     Ok(MemoryPlan {
         context_length,
-        weights: gguf.tensors().iter().map(|tensor| tensor.bytes).sum(),
+        weights: weight_bytes(gguf),
         kv_cache: config.kv_bytes_per_position(kv_type.bytes()) * context_length as u64,
         arena: ArenaPlan::new(&config).bytes(),
         config,
     })
+}
+
+/// What a model takes however many sessions it has: weights and work buffers.
+pub(super) fn resident_bytes(gguf: &Gguf, config: &Config) -> u64 {
+    weight_bytes(gguf).saturating_add(ArenaPlan::new(config).bytes())
+}
+
+fn weight_bytes(gguf: &Gguf) -> u64 {
+    gguf.tensors().iter().map(|tensor| tensor.bytes).sum()
 }

@@ -1,8 +1,10 @@
 //! A [`Decoder`] over any backend: shared weights and work buffers, one KV cache.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use super::backend::{Backend, Cache};
+use super::budget::{Budget, Reservation};
 use super::decoder::Decoder;
 use super::fair::FairMutex;
 use super::forward::Transformer;
@@ -14,6 +16,7 @@ pub(super) struct Shared<B: Backend> {
     /// Work buffers and compute pool; taken for one chunk at a time, first come, first served.
     pub(super) backend: FairMutex<B>,
     pub(super) max_chunk: usize,
+    pub(super) budget: Arc<Budget>,
 }
 
 /// One conversation's decoder.
@@ -21,10 +24,20 @@ pub(super) struct Runner<B: Backend> {
     shared: Arc<Shared<B>>,
     cache: B::Cache,
     context_length: usize,
+    stop: Arc<AtomicBool>,
+    /// Given back when the decoder goes.
+    reserved: Reservation,
 }
 
 impl<B: Backend + 'static> Runner<B> {
-    pub(super) fn new(shared: Arc<Shared<B>>, context_length: usize) -> Result<Self> {
+    /// A decoder with an empty cache for `context_length` positions, which take `kv_bytes` of the
+    /// budget once all are filled.
+    pub(super) fn new(
+        shared: Arc<Shared<B>>,
+        context_length: usize,
+        kv_bytes: u64,
+    ) -> Result<Self> {
+        let reserved = shared.budget.reserve(kv_bytes)?;
         let cache = shared
             .backend
             .lock()
@@ -33,6 +46,8 @@ impl<B: Backend + 'static> Runner<B> {
             shared,
             cache,
             context_length,
+            stop: Arc::default(),
+            reserved,
         })
     }
 
@@ -70,9 +85,14 @@ impl<B: Backend + 'static> Runner<B> {
             });
         }
         let mut backend = self.shared.backend.lock();
-        self.shared
-            .transformer
-            .forward(&mut backend, &mut self.cache, tokens, wanted, logits)
+        self.shared.transformer.forward(
+            &mut backend,
+            &mut self.cache,
+            tokens,
+            wanted,
+            logits,
+            &self.stop,
+        )
     }
 }
 
@@ -111,12 +131,18 @@ impl<B: Backend + 'static> Decoder for Runner<B> {
     fn fork(&self) -> Result<Box<dyn Decoder>> {
         Ok(Box::new(Self {
             shared: self.shared.clone(),
+            reserved: self.shared.budget.reserve(self.reserved.bytes())?,
             cache: self.cache.fork()?,
             context_length: self.context_length,
+            stop: Arc::default(),
         }))
     }
 
     fn kv_bytes(&self) -> u64 {
         self.cache.bytes()
+    }
+
+    fn set_interrupt(&mut self, stop: Arc<AtomicBool>) {
+        self.stop = stop;
     }
 }
