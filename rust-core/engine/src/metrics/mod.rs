@@ -29,12 +29,18 @@ pub struct Metrics {
     pub prefill_duration: Duration,
     /// Tokens that were chosen, the one that ends the model's turn included.
     pub generated_tokens: usize,
-    /// From the first token chosen to the last: `generated_tokens - 1` steps.
+    /// From the first token chosen to the last, without `stalled_duration`:
+    /// `generated_tokens - 1` steps.
     pub decode_duration: Duration,
+    /// Waited for the caller to take events.
+    pub stalled_duration: Duration,
     /// From the call to the end.
     pub total_duration: Duration,
     /// Tokens that were dropped to make room, of the prompt and later.
     pub dropped_tokens: usize,
+    /// What was still done for the reply after it was cancelled: steps of the model that began
+    /// then, and tokens that were chosen then. At most 1.
+    pub tokens_after_cancel: usize,
     /// Bytes of the session's KV cache at the end.
     pub kv_bytes: u64,
     /// The most memory that the process ever had resident, in bytes, where the system tells: see
@@ -64,7 +70,7 @@ fn rate(tokens: usize, duration: Duration) -> Option<f64> {
 
 impl Serialize for Metrics {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut fields = serializer.serialize_struct("Metrics", 13)?;
+        let mut fields = serializer.serialize_struct("Metrics", 15)?;
         let first_token = self.time_to_first_token.map(|d| d.as_secs_f64());
         fields.serialize_field("time_to_first_token_s", &first_token)?;
         fields.serialize_field("prompt_tokens", &self.prompt_tokens)?;
@@ -75,8 +81,10 @@ impl Serialize for Metrics {
         fields.serialize_field("generated_tokens", &self.generated_tokens)?;
         fields.serialize_field("decode_s", &self.decode_duration.as_secs_f64())?;
         fields.serialize_field("decode_tokens_per_s", &self.decode_rate())?;
+        fields.serialize_field("stalled_s", &self.stalled_duration.as_secs_f64())?;
         fields.serialize_field("total_s", &self.total_duration.as_secs_f64())?;
         fields.serialize_field("dropped_tokens", &self.dropped_tokens)?;
+        fields.serialize_field("tokens_after_cancel", &self.tokens_after_cancel)?;
         fields.serialize_field("kv_bytes", &self.kv_bytes)?;
         fields.serialize_field("peak_memory_bytes", &self.peak_memory)?;
         fields.end()
@@ -118,6 +126,6 @@ mod tests {
         assert_eq!(json["time_to_first_token_s"], 0.25);
         assert_eq!(json["decode_tokens_per_s"], 4.0);
         assert_eq!(json["prefill_tokens_per_s"], serde_json::Value::Null);
-        assert_eq!(json.as_object().unwrap().len(), 13);
+        assert_eq!(json.as_object().unwrap().len(), 15);
     }
 }

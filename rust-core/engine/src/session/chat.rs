@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Session;
-use super::generation::{Channel, Generation};
+use super::channel::Channel;
+use super::generation::Generation;
 use super::history;
 use super::options::GenerateOptions;
 use crate::error::{Error, Result};
@@ -50,7 +51,7 @@ impl Chat {
     pub fn messages(&self) -> Vec<Message> {
         let mut messages = self.messages.clone();
         if let Some(pending) = &self.pending {
-            messages.push(Message::new(Role::Assistant, pending.transcript()));
+            messages.push(pending.message());
         }
         messages
     }
@@ -164,8 +165,7 @@ impl Chat {
             }
             pending.wait();
         }
-        self.messages
-            .push(Message::new(Role::Assistant, pending.transcript()));
+        self.messages.push(pending.message());
         self.pending = None;
         Ok(())
     }

@@ -25,6 +25,7 @@
 //! ```
 
 mod cache;
+mod channel;
 mod chat;
 mod context;
 mod generation;
@@ -54,8 +55,8 @@ use crate::error::{Error, Result};
 use crate::model::{Decoder, Model};
 use crate::template::{Message, Role};
 use cache::{Cache, common_prefix};
+use channel::Channel;
 use context::Window;
-use generation::Channel;
 use language::Language;
 use run::Job;
 use stop::StopMatcher;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cache::Cache;
+use super::channel::Channel;
 use super::context::Window;
-use super::generation::{Channel, Done, FinishReason};
+use super::generation::{Done, Event, FinishReason};
 use super::language::TextStream;
 use super::sampler::{Sampler, TokenMask, TokenSet};
 use super::stop::StopMatcher;
@@ -47,6 +48,7 @@ pub(super) fn run(cache: &mut Cache, job: Job, channel: &Channel) -> Result<Done
         metrics,
         generated: Vec::new(),
         out: String::new(),
+        unsent: 0,
     };
     let finish = reply.compute()?;
     let mut metrics = reply.metrics;
@@ -69,6 +71,8 @@ struct Reply<'a> {
     generated: Vec<u32>,
     /// Text that is decided but not yet sent; empty between two calls.
     out: String,
+    /// Tokens that no event has told of yet.
+    unsent: usize,
 }
 
 impl Reply<'_> {
@@ -114,6 +118,8 @@ impl Reply<'_> {
             if self.channel.is_cancelled() {
                 return Ok(false);
             }
+            // Whatever is cancelled between the look above and here began too late.
+            self.metrics.tokens_after_cancel += usize::from(self.channel.is_cancelled());
             self.cache.append(chunk, chunks.peek().is_none())?;
         }
         Ok(true)
@@ -138,11 +144,14 @@ impl Reply<'_> {
                 mask.apply(&self.generated, allowed)?;
             }
             let token = self.cache.sample(&mut self.job.sampler, allowed.as_ref())?;
+            self.metrics.tokens_after_cancel += usize::from(self.channel.is_cancelled());
             self.generated.push(token);
+            self.unsent += 1;
             let now = Instant::now();
             let first = *first.get_or_insert(now);
             self.metrics.time_to_first_token = Some(first - self.job.started);
-            self.metrics.decode_duration = now - first;
+            self.metrics.decode_duration =
+                (now - first).saturating_sub(self.metrics.stalled_duration);
             if (self.job.ends_turn)(token) {
                 return Ok(FinishReason::EndOfTurn);
             }
@@ -153,8 +162,12 @@ impl Reply<'_> {
             if self.generated.len() >= limit {
                 return Ok(FinishReason::MaxTokens);
             }
+            // Here no lock is held that another session could want.
+            self.metrics.stalled_duration += self.channel.wait_for_room();
             if !self.cache.is_full() {
-                self.cache.append(&[token], true)?;
+                if !self.evaluate(&[token])? {
+                    return Ok(FinishReason::Cancelled);
+                }
                 continue;
             }
             let context = self.cache.context_length();
@@ -180,7 +193,10 @@ impl Reply<'_> {
     }
 
     fn send(&mut self) {
-        self.channel.push(&self.out);
-        self.out.clear();
+        if !self.out.is_empty() {
+            let text = std::mem::take(&mut self.out);
+            let tokens = std::mem::take(&mut self.unsent);
+            self.channel.push(Event::Text(text), tokens);
+        }
     }
 }

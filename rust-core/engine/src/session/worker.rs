@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::cache::Cache;
-use super::generation::Channel;
+use super::channel::Channel;
 use super::run::{Job, run};
 use crate::error::{Error, Result};
 

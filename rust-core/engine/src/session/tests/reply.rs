@@ -242,7 +242,7 @@ fn a_future_can_be_made_of_it() {
                 std::thread::park();
             }
             Poll::Ready(Some(Ok(Event::Text(text)))) => got.push_str(&text),
-            Poll::Ready(Some(Ok(Event::Done(_)))) => {}
+            Poll::Ready(Some(Ok(_))) => {}
             Poll::Ready(Some(Err(error))) => panic!("{error}"),
             Poll::Ready(None) => break,
         }
@@ -265,6 +265,7 @@ fn metrics_agree_with_an_outside_clock() {
         match events.next().unwrap().unwrap() {
             Event::Text(_) => first = first.or(Some(start.elapsed())),
             Event::Done(done) => break done,
+            other => panic!("{other:?}"),
         }
     };
     let total = start.elapsed();
