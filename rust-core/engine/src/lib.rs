@@ -8,6 +8,7 @@ pub mod metrics;
 pub mod model;
 pub mod session;
 pub mod template;
+pub mod threads;
 pub mod tokenize;
 pub mod weights;
 

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use dormouse::gguf::Gguf;
-use dormouse::metrics::peak_memory;
-use dormouse::model::MemoryPlan;
+use dormouse::metrics::{available_memory, peak_memory};
+use dormouse::model::{Fits, MemoryPlan};
 use dormouse::tokenize::Tokenizer;
 use serde_json::{Value, json};
 
@@ -19,18 +19,9 @@ pub(super) struct Memory {
     available: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fits {
-    Yes,
-    /// Only if the system drops weights and reads them again.
-    Tight,
-    No,
-    Unknown,
-}
-
 impl Memory {
     pub(super) fn new(gguf: &Gguf, plan: MemoryPlan) -> Self {
-        let available = available();
+        let available = available_memory();
         let before = peak_memory();
         let tokenizer = Tokenizer::from_gguf(gguf).ok().and_then(|_| {
             let (before, after) = (before?, peak_memory()?);
@@ -48,7 +39,7 @@ impl Memory {
     }
 
     fn fits(&self) -> Fits {
-        fits(self.total(), self.plan.weights, self.available)
+        self.plan.fits(self.tokenizer.unwrap_or(0), self.available)
     }
 
     pub(super) fn text(&self) -> String {
@@ -99,47 +90,5 @@ impl Memory {
                 Fits::Unknown => Value::Null,
             },
         })
-    }
-}
-
-fn fits(total: u64, weights: u64, available: Option<u64>) -> Fits {
-    match available {
-        None => Fits::Unknown,
-        Some(available) if total <= available => Fits::Yes,
-        Some(available) if total - weights <= available => Fits::Tight,
-        Some(_) => Fits::No,
-    }
-}
-
-/// `MemAvailable` of `/proc/meminfo`, in bytes; none where the system does not tell.
-fn available() -> Option<u64> {
-    parse(&std::fs::read_to_string("/proc/meminfo").ok()?)
-}
-
-fn parse(meminfo: &str) -> Option<u64> {
-    let line = meminfo
-        .lines()
-        .find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    let kib: u64 = line.strip_suffix("kB")?.trim().parse().ok()?;
-    kib.checked_mul(1024)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_may_be_dropped_but_nothing_else() {
-        assert_eq!(fits(100, 60, Some(100)), Fits::Yes);
-        assert_eq!(fits(100, 60, Some(99)), Fits::Tight);
-        assert_eq!(fits(100, 60, Some(39)), Fits::No);
-        assert_eq!(fits(100, 60, None), Fits::Unknown);
-    }
-
-    #[test]
-    fn the_available_memory_is_found() {
-        let text = "MemTotal:  9 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\n";
-        assert_eq!(parse(text), Some(2 << 20));
-        assert_eq!(parse("MemFree: 1 kB\n"), None);
     }
 }

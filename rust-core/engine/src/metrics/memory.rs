@@ -1,4 +1,4 @@
-//! How much memory the process ever had resident.
+//! How much memory the process ever had resident, and how much the system can give.
 
 /// The most memory that this process ever had resident, in bytes; none where the system does not
 /// tell.
@@ -65,5 +65,31 @@ mod imp {
 mod imp {
     pub(super) fn peak_memory() -> Option<u64> {
         None
+    }
+}
+
+/// Bytes that the system can give without swapping: `MemAvailable` of `/proc/meminfo`; none where
+/// it does not tell.
+pub fn available_memory() -> Option<u64> {
+    parse_available(&std::fs::read_to_string("/proc/meminfo").ok()?)
+}
+
+fn parse_available(meminfo: &str) -> Option<u64> {
+    let line = meminfo
+        .lines()
+        .find_map(|l| l.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.strip_suffix("kB")?.trim().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_available_memory_is_found() {
+        let text = "MemTotal:  9 kB\nMemFree: 1 kB\nMemAvailable:    2048 kB\n";
+        assert_eq!(parse_available(text), Some(2 << 20));
+        assert_eq!(parse_available("MemFree: 1 kB\n"), None);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
-pub use memory::peak_memory;
+pub use memory::{available_memory, peak_memory};
 
 /// What a reply cost. The clock starts when the reply is asked for, so the chat template, the
 /// tokenizer and the wait for other sessions count.

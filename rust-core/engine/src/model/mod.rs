@@ -24,7 +24,7 @@ pub use decoder::Decoder;
 pub use dormouse_kernels::{GgmlType, Isa, Precision, RopeStyle};
 pub use kernels_backend::KvType;
 pub use options::{BackendKind, ContextOptions, LoadOptions};
-pub use plan::{MemoryPlan, memory_plan};
+pub use plan::{Fits, MemoryPlan, memory_plan};
 
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Source};

@@ -23,10 +23,34 @@ pub struct MemoryPlan {
     pub arena: u64,
 }
 
+/// Whether a model fits a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fits {
+    /// With all its weights resident.
+    Yes,
+    /// Only if the system drops weights and reads them again, which is slow.
+    Tight,
+    /// Not even so.
+    No,
+    /// The system does not tell what it can give.
+    Unknown,
+}
+
 impl MemoryPlan {
-    /// All of it.
+    /// All of it, in bytes.
     pub fn total(&self) -> u64 {
         self.weights + self.kv_cache + self.arena
+    }
+
+    /// Whether it fits into `available` bytes together with `more`, such as the tokenizer.
+    pub fn fits(&self, more: u64, available: Option<u64>) -> Fits {
+        let total = self.total().saturating_add(more);
+        match available {
+            None => Fits::Unknown,
+            Some(available) if total <= available => Fits::Yes,
+            Some(available) if total - self.weights <= available => Fits::Tight,
+            Some(_) => Fits::No,
+        }
     }
 }
 

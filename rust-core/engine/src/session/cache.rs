@@ -1,5 +1,8 @@
 //! The KV cache and, beside it, the tokens it was computed from.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use super::sampler::{Sampler, TokenSet};
 use crate::error::{Error, Result};
 use crate::model::Decoder;
@@ -59,6 +62,11 @@ impl Cache {
         // not let later turns reuse what the list does not know of.
         let in_step = self.truncate(self.tokens.len());
         result.and(in_step)
+    }
+
+    /// Once `stop` is set, [`Cache::append`] ends soon with [`Error::Cancelled`].
+    pub(super) fn set_interrupt(&mut self, stop: Arc<AtomicBool>) {
+        self.decoder.set_interrupt(stop);
     }
 
     /// Chooses the next token by the logits of the last [`Cache::append`], which are then used up.

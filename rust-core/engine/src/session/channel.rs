@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -22,8 +22,9 @@ pub(super) const MAX_WAITING: usize = 64;
 pub(super) struct Channel {
     state: Mutex<State>,
     changed: Condvar,
-    /// Beside the lock, as the thread looks at it before every step.
-    cancelled: AtomicBool,
+    /// Beside the lock, as the thread looks at it before every step, and the decoder between
+    /// layers.
+    cancelled: Arc<AtomicBool>,
 }
 
 #[derive(Default)]
@@ -128,6 +129,11 @@ impl Channel {
 
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Acquire)
+    }
+
+    /// What is set once the reply is cancelled.
+    pub(super) fn stop_flag(&self) -> Arc<AtomicBool> {
+        self.cancelled.clone()
     }
 
     /// Adds an event that `tokens` further tokens made.

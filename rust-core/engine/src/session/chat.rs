@@ -19,7 +19,7 @@ use crate::template::{Message, Role};
 /// runs. A call that fails leaves the history as it was.
 #[derive(Debug)]
 pub struct Chat {
-    session: Session,
+    session: Arc<Session>,
     messages: Vec<Message>,
     options: GenerateOptions,
     /// The answer to the last message, until it is in the history.
@@ -28,9 +28,9 @@ pub struct Chat {
 
 impl Chat {
     /// A conversation without messages. Use [`Chat::set_system`] to instruct the model.
-    pub fn new(session: Session, options: GenerateOptions) -> Self {
+    pub fn new(session: impl Into<Arc<Session>>, options: GenerateOptions) -> Self {
         Self {
-            session,
+            session: session.into(),
             messages: Vec::new(),
             options,
             pending: None,
@@ -86,10 +86,28 @@ impl Chat {
     /// # Errors
     /// As [`Session::chat`]; the message is then not part of the history.
     pub fn send(&mut self, text: &str) -> Result<Generation> {
+        self.send_message(Message::user(text))
+    }
+
+    /// Adds `message`, the user's or a tool's, and starts the answer.
+    ///
+    /// # Errors
+    /// As [`Chat::send`].
+    pub fn send_message(&mut self, message: Message) -> Result<Generation> {
         self.settle()?;
         let mut messages = self.messages.clone();
-        messages.push(Message::new(Role::User, text));
+        messages.push(message);
         self.answer(messages)
+    }
+
+    /// Replaces the history, the system message included.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while an answer is being computed.
+    pub fn set_messages(&mut self, messages: Vec<Message>) -> Result<()> {
+        self.settle()?;
+        self.messages = messages;
+        Ok(())
     }
 
     /// Drops the last answer and starts another; where the last message has none, starts one.
@@ -109,6 +127,14 @@ impl Chat {
     /// # Errors
     /// As [`Session::chat`]; [`Error::InvalidArgument`] when that is not a message of the user.
     pub fn edit(&mut self, index: usize, text: &str) -> Result<Generation> {
+        self.edit_message(index, Message::user(text))
+    }
+
+    /// As [`Chat::edit`], with a message of any content.
+    ///
+    /// # Errors
+    /// As [`Chat::edit`].
+    pub fn edit_message(&mut self, index: usize, message: Message) -> Result<Generation> {
         self.settle()?;
         if self.messages.get(index).map(|m| m.role) != Some(Role::User) {
             return Err(Error::invalid(format!(
@@ -116,7 +142,7 @@ impl Chat {
             )));
         }
         let mut messages = self.messages[..index].to_vec();
-        messages.push(Message::new(Role::User, text));
+        messages.push(message);
         self.answer(messages)
     }
 

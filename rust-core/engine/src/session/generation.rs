@@ -102,7 +102,7 @@ impl Generation {
         self.channel.poll_next(context)
     }
 
-    /// Ends the reply within one token, or one chunk of the prompt. Its events so far and
+    /// Ends the reply within one token, or one layer of a chunk of the prompt. Its events so far and
     /// [`FinishReason::Cancelled`] can still be pulled.
     pub fn cancel(&self) {
         self.channel.cancel();

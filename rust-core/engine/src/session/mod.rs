@@ -312,6 +312,11 @@ impl Session {
         drop(language);
     }
 
+    /// Whether it was closed.
+    pub fn is_closed(&self) -> bool {
+        self.lock_language().is_none()
+    }
+
     fn language(&self) -> Result<Arc<dyn Language>> {
         self.lock_language().clone().ok_or(Error::Closed)
     }

@@ -10,7 +10,7 @@ use super::generation::{Done, Event, FinishReason};
 use super::language::TextStream;
 use super::sampler::{Sampler, TokenMask, TokenSet};
 use super::stop::StopMatcher;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::metrics::{Metrics, peak_memory};
 
 /// All that a reply needs beside the cache; made and checked before the thread is asked.
@@ -35,6 +35,7 @@ pub(super) struct Job {
 /// is in it.
 pub(super) fn run(cache: &mut Cache, job: Job, channel: &Channel) -> Result<Done> {
     let seed = job.sampler.seed();
+    cache.set_interrupt(channel.stop_flag());
     let metrics = Metrics {
         prompt_tokens: job.prompt.len(),
         dropped_tokens: job.dropped,
@@ -111,7 +112,7 @@ impl Reply<'_> {
     }
 
     /// Appends `tokens` chunk by chunk, for the logits after the last. False when it was
-    /// cancelled between two chunks.
+    /// cancelled.
     fn evaluate(&mut self, tokens: &[u32]) -> Result<bool> {
         let mut chunks = tokens.chunks(self.job.chunk).peekable();
         while let Some(chunk) = chunks.next() {
@@ -120,7 +121,10 @@ impl Reply<'_> {
             }
             // Whatever is cancelled between the look above and here began too late.
             self.metrics.tokens_after_cancel += usize::from(self.channel.is_cancelled());
-            self.cache.append(chunk, chunks.peek().is_none())?;
+            match self.cache.append(chunk, chunks.peek().is_none()) {
+                Err(Error::Cancelled) if self.channel.is_cancelled() => return Ok(false),
+                other => other?,
+            }
         }
         Ok(true)
     }

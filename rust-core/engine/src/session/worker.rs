@@ -8,6 +8,7 @@ use super::cache::Cache;
 use super::channel::Channel;
 use super::run::{Job, run};
 use crate::error::{Error, Result};
+use crate::threads;
 
 /// Where the cache is: it moves to the thread for a reply and back at its end.
 enum Phase {
@@ -70,9 +71,7 @@ impl Worker {
         let mut state = self.shared.idle()?;
         if !state.alive {
             let shared = self.shared.clone();
-            let thread = thread::Builder::new()
-                .name("dormouse-session".into())
-                .spawn(move || shared.serve())
+            let thread = threads::spawn("dormouse-session", move || shared.serve())
                 .map_err(|e| Error::io("start the session's thread", e))?;
             state.alive = true;
             state.thread = Some(thread);

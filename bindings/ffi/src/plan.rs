@@ -1,0 +1,103 @@
+//! Whether a model fits, told before it is loaded.
+
+use dormouse::gguf::Gguf;
+use dormouse::metrics::available_memory;
+use dormouse::model::{Fits, KvType, MemoryPlan, memory_plan};
+
+use crate::error::Result;
+use crate::offload::offload;
+use crate::options::{LoadSettings, ModelSource, context};
+
+/// Bytes that a model takes with one chat.
+#[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
+pub struct MemoryNeeds {
+    /// Weights, mapped from the file.
+    pub weights: u64,
+    /// The KV cache of one chat when its context is full.
+    pub kv_cache: u64,
+    /// Work buffers.
+    pub buffers: u64,
+    /// All of it.
+    pub total: u64,
+    /// Tokens that the context holds.
+    pub context_length: u32,
+}
+
+/// What loading would come to. Complete from the start: `Pages` comes with models whose experts
+/// are read from flash.
+#[derive(Debug, Clone, PartialEq, uniffi::Enum)]
+pub enum Plan {
+    /// It fits. `tight` when only by dropping weights and reading them again, which is slow.
+    Fits {
+        /// What it takes.
+        needs: MemoryNeeds,
+        /// Just so.
+        tight: bool,
+    },
+    /// It runs with its experts read from flash.
+    Pages {
+        /// What it takes with all of it in memory.
+        needs: MemoryNeeds,
+        /// Bytes below which it does not run.
+        least: u64,
+        /// Estimated decode rate.
+        tokens_per_second: f32,
+    },
+    /// It does not fit.
+    Refused {
+        /// What it takes.
+        needs: MemoryNeeds,
+        /// What is allowed: the budget, or what the system can give.
+        allowed: u64,
+        /// Why, in words.
+        reason: String,
+    },
+}
+
+fn needs(plan: &MemoryPlan) -> MemoryNeeds {
+    MemoryNeeds {
+        weights: plan.weights,
+        kv_cache: plan.kv_cache,
+        buffers: plan.arena,
+        total: plan.total(),
+        context_length: u32::try_from(plan.context_length).unwrap_or(u32::MAX),
+    }
+}
+
+/// What a plan comes to under a budget and what the system can give, both in bytes.
+fn judge(plan: &MemoryPlan, budget: Option<u64>, available: Option<u64>) -> Plan {
+    let needs = needs(plan);
+    if let Some(budget) = budget.filter(|&budget| plan.total() > budget) {
+        return Plan::Refused {
+            reason: "the memory budget is smaller than what the model and one chat take".to_owned(),
+            allowed: budget,
+            needs,
+        };
+    }
+    match (plan.fits(0, available), available) {
+        (Fits::No, Some(allowed)) => Plan::Refused {
+            reason: "the system has too little free memory".to_owned(),
+            allowed,
+            needs,
+        },
+        (fits, _) => Plan::Fits {
+            needs,
+            tight: fits == Fits::Tight,
+        },
+    }
+}
+
+/// Tells from the file's metadata whether `settings` let it be loaded; reads no weights.
+///
+/// # Errors
+/// [`crate::Error`] for a file that could not be loaded with any amount of memory.
+#[uniffi::export]
+pub async fn plan(source: ModelSource, settings: LoadSettings) -> Result<Plan> {
+    offload("dormouse-plan", move || {
+        settings.to_engine()?;
+        let gguf = Gguf::open(&source.open()?)?;
+        let plan = memory_plan(&gguf, &context(settings.context_length), KvType::default())?;
+        Ok(judge(&plan, settings.memory_budget, available_memory()))
+    })
+    .await
+}
