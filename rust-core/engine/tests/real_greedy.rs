@@ -16,7 +16,7 @@ const CLOSE_CALL: f64 = 0.1;
 /// Of the 20 chosen continuations, those that must be equal to the last token.
 const MIN_EQUAL: usize = 12;
 /// Of the 20 plain ones, the same.
-const MIN_EQUAL_PLAIN: usize = 15;
+const MIN_EQUAL_PLAIN: usize = 18;
 /// How far our gaps may lie from llama.cpp's, in terms of what its own rounding moves them: two
 /// independent roundings of that size lie sqrt(2) apart.
 const MAX_NOISE_RATIO: f64 = 1.6;
@@ -211,4 +211,10 @@ fn check_plain(real: Real, largest: f64) {
 #[test]
 fn smollm2_continues_plain_prompts_as_llama_cpp_in_f32() {
     check_plain(SMOLLM2, 1e-3);
+}
+
+/// llama.cpp looks GELU up in a table of half-precision values.
+#[test]
+fn gemma3_continues_plain_prompts_as_llama_cpp_in_f32() {
+    check_plain(GEMMA3, 3e-2);
 }
