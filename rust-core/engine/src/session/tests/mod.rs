@@ -2,6 +2,7 @@
 
 mod chat;
 mod context;
+mod flow;
 mod lifecycle;
 mod prefix;
 mod reply;
