@@ -13,8 +13,8 @@ use crate::template::{Message, Role};
 
 /// A session with the messages of its conversation.
 ///
-/// The answer joins the history when it ends, however it ends: of a cancelled one the part that
-/// came, even if that is nothing, so that user and assistant keep taking turns. A call that needs
+/// The answer joins the history when it ends, with its reasoning and its calls of tools, however it
+/// ends: of a cancelled one the part that came, even if that is nothing, so that user and assistant keep taking turns. A call that needs
 /// the history at rest waits for a cancelled answer and fails with [`Error::Busy`] while another
 /// runs. A call that fails leaves the history as it was.
 #[derive(Debug)]
@@ -81,6 +81,16 @@ impl Chat {
         Ok(())
     }
 
+    /// Replaces the whole history. The cache stays: what the next prompt shares with it is reused.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while an answer is being computed.
+    pub fn set_messages(&mut self, messages: Vec<Message>) -> Result<()> {
+        self.settle()?;
+        self.messages = messages;
+        Ok(())
+    }
+
     /// Says `text` as the user and starts the answer.
     ///
     /// # Errors
@@ -89,14 +99,28 @@ impl Chat {
         self.send_message(Message::user(text))
     }
 
-    /// Adds `message`, the user's or a tool's, and starts the answer.
+    /// Adds a message of the user, or the result of a tool, and starts the answer.
     ///
     /// # Errors
-    /// As [`Chat::send`].
+    /// As [`Session::chat`]; [`Error::InvalidArgument`] for a message of another role. The
+    /// message is then not part of the history.
     pub fn send_message(&mut self, message: Message) -> Result<Generation> {
+        self.send_messages(vec![message])
+    }
+
+    /// Adds messages of the user or results of tools, such as one for each call, and starts the
+    /// answer to them all.
+    ///
+    /// # Errors
+    /// As [`Chat::send_message`]; [`Error::InvalidArgument`] for no messages.
+    pub fn send_messages(&mut self, more: Vec<Message>) -> Result<Generation> {
         self.settle()?;
+        if more.is_empty() {
+            return Err(Error::invalid("there are no messages to send"));
+        }
+        more.iter().try_for_each(check_sent)?;
         let mut messages = self.messages.clone();
-        messages.push(message);
+        messages.extend(more);
         self.answer(messages)
     }
 
@@ -116,7 +140,7 @@ impl Chat {
     /// As [`Session::chat`]; [`Error::InvalidArgument`] when the user has said nothing yet.
     pub fn regenerate(&mut self) -> Result<Generation> {
         self.settle()?;
-        let last = self.messages.iter().rposition(|m| m.role == Role::User);
+        let last = self.messages.iter().rposition(is_sent);
         let last = last.ok_or_else(|| Error::invalid("there is no message to answer"))?;
         self.answer(self.messages[..=last].to_vec())
     }
@@ -139,6 +163,23 @@ impl Chat {
         if self.messages.get(index).map(|m| m.role) != Some(Role::User) {
             return Err(Error::invalid(format!(
                 "message {index} is not one of the user's"
+            )));
+        }
+        self.edit_message(index, Message::user(text))
+    }
+
+    /// Replaces the message at `index` of [`Chat::messages`], one of the user or the result of a
+    /// tool, by another such, drops all after it and starts the answer.
+    ///
+    /// # Errors
+    /// As [`Session::chat`]; [`Error::InvalidArgument`] when either is of another role. The
+    /// history is then as it was.
+    pub fn edit_message(&mut self, index: usize, message: Message) -> Result<Generation> {
+        self.settle()?;
+        check_sent(&message)?;
+        if !self.messages.get(index).is_some_and(is_sent) {
+            return Err(Error::invalid(format!(
+                "message {index} is not one of the user's or a tool's"
             )));
         }
         let mut messages = self.messages[..index].to_vec();
@@ -195,4 +236,19 @@ impl Chat {
         self.pending = None;
         Ok(())
     }
+}
+
+/// Whether a message is one that the model answers.
+fn is_sent(message: &Message) -> bool {
+    matches!(message.role, Role::User | Role::Tool)
+}
+
+fn check_sent(message: &Message) -> Result<()> {
+    if is_sent(message) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "a message of role {} cannot be sent (user and tool can)",
+        message.role.as_str()
+    )))
 }

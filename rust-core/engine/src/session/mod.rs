@@ -16,6 +16,7 @@
 //! for event in chat.send("Why do dormice sleep?")? {
 //!     match event? {
 //!         Event::Text(text) => print!("{text}"),
+//!         Event::Reasoning(text) => eprint!("{text}"),
 //!         Event::Done(done) => eprintln!("{}: {:?}", done.finish, done.metrics),
 //!         _ => {}
 //!     }
@@ -32,6 +33,7 @@ mod generation;
 mod history;
 pub(crate) mod language;
 mod options;
+mod reply;
 mod run;
 mod sampler;
 mod stop;
@@ -58,6 +60,7 @@ use cache::{Cache, common_prefix};
 use channel::Channel;
 use context::Window;
 use language::Language;
+use reply::{ReplyFormat, ReplyParser};
 use run::Job;
 use stop::StopMatcher;
 use worker::Worker;
@@ -149,7 +152,8 @@ impl Session {
         })
     }
 
-    /// Starts to go on from `prompt`, without a chat template.
+    /// Starts to go on from `prompt`, without a chat template. All of the reply is
+    /// [`Event::Text`].
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for an empty prompt, a token outside the vocabulary or a setting
@@ -186,13 +190,17 @@ impl Session {
             tokens,
             default_keep,
             options,
-            Channel::default(),
+            (ReplyFormat::default(), Channel::default()),
         )
     }
 
     /// Starts the model's answer to `messages`, put into its chat template. What the cache holds
     /// from former turns is reused as far as the tokens are the same, so a chat, an edited message
     /// or an answer asked for again costs only the part that is new.
+    ///
+    /// What the model thinks and, with [`RenderOptions::tools`](crate::template::RenderOptions),
+    /// the tools that it calls are told from its answer by the markers of the template; see
+    /// [`Event`].
     ///
     /// # Errors
     /// As [`Session::complete`]; [`Error::InvalidArgument`] without messages; [`Error::Template`]
@@ -220,7 +228,15 @@ impl Session {
             }
             _ => 0,
         };
-        self.start(started, language, tokens, default_keep, options, channel)
+        let format = language.reply_format(&tokens, &options.template);
+        self.start(
+            started,
+            language,
+            tokens,
+            default_keep,
+            options,
+            (format, channel),
+        )
     }
 
     fn start(
@@ -230,7 +246,7 @@ impl Session {
         mut prompt: Vec<u32>,
         default_keep: usize,
         options: &GenerateOptions,
-        channel: Channel,
+        (format, channel): (ReplyFormat, Channel),
     ) -> Result<Generation> {
         if prompt.is_empty() {
             return Err(Error::invalid("the prompt has no tokens"));
@@ -253,7 +269,8 @@ impl Session {
             chunk: chunk.min(self.max_chunk),
             sampler: Sampler::new(options.sampler.clone(), self.vocab_size)?,
             stops: StopMatcher::new(&options.stop)?,
-            text: language.text_stream(),
+            text: language.text_stream(&format.markers()),
+            parser: ReplyParser::new(format),
             ends_turn: Box::new(move |token| language.is_end_of_generation(token)),
             max_tokens: options.max_tokens,
             mask: options.mask.clone(),

@@ -57,7 +57,9 @@ pub struct GenerateOptions {
     /// 0 the prompt is only evaluated, which prepares the cache for a reply to come.
     pub max_tokens: Option<usize>,
     /// Texts that end the reply; they are not part of it. The reply ends with the first character
-    /// that completes any of them, and is cut before the longest of those complete there.
+    /// that completes any of them, and is cut before the longest of those complete there. They
+    /// are looked for in the answer's text alone: not in reasoning, not in calls of tools, and
+    /// not across these.
     pub stop: Vec<String>,
     /// Tools and variables for the chat template; [`super::Session::complete`] has no use for it.
     pub template: RenderOptions,

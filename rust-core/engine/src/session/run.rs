@@ -8,6 +8,7 @@ use super::channel::Channel;
 use super::context::Window;
 use super::generation::{Done, Event, FinishReason};
 use super::language::TextStream;
+use super::reply::ReplyParser;
 use super::sampler::{Sampler, TokenMask, TokenSet};
 use super::stop::StopMatcher;
 use crate::error::{Error, Result};
@@ -26,6 +27,7 @@ pub(super) struct Job {
     pub(super) sampler: Sampler,
     pub(super) stops: StopMatcher,
     pub(super) text: Box<dyn TextStream>,
+    pub(super) parser: ReplyParser,
     pub(super) ends_turn: Box<dyn Fn(u32) -> bool + Send>,
     pub(super) max_tokens: Option<usize>,
     pub(super) mask: Option<Arc<dyn TokenMask>>,
@@ -89,15 +91,17 @@ impl Reply<'_> {
         }
         // The rest of a character that never came may complete a stop string, too.
         let rest = self.job.text.finish();
-        let stopped = self.emit(&rest);
-        if !stopped {
-            self.job.stops.finish(&mut self.out);
-            self.send();
+        let mut events = Vec::new();
+        self.job.parser.push(&rest, &mut events);
+        self.job.parser.finish(&mut events);
+        if self.emit(events) {
+            return Ok(FinishReason::StopString);
         }
-        Ok(if stopped {
-            FinishReason::StopString
-        } else {
-            finish
+        self.job.stops.finish(&mut self.out);
+        self.send_text();
+        Ok(match finish {
+            FinishReason::EndOfTurn if self.job.parser.calls() > 0 => FinishReason::ToolCalls,
+            other => other,
         })
     }
 
@@ -159,8 +163,8 @@ impl Reply<'_> {
             if (self.job.ends_turn)(token) {
                 return Ok(FinishReason::EndOfTurn);
             }
-            let text = self.job.text.push(token);
-            if self.emit(&text) {
+            let events = self.read(token);
+            if self.emit(events) {
                 return Ok(FinishReason::StopString);
             }
             if self.generated.len() >= limit {
@@ -189,18 +193,51 @@ impl Reply<'_> {
         }
     }
 
-    /// Sends the text as far as the stop strings allow. True when one is complete.
-    fn emit(&mut self, text: &str) -> bool {
-        let stopped = self.job.stops.push(text, &mut self.out);
-        self.send();
-        stopped
+    /// What the token adds to the reply: from its text by way of the parser, where a marker that
+    /// is a control token counts, too.
+    fn read(&mut self, token: u32) -> Vec<Event> {
+        let (text, parser) = (&mut self.job.text, &mut self.job.parser);
+        let mut events = Vec::new();
+        match text.marker(token) {
+            Some(marker) => {
+                // Half a character before it stays half.
+                parser.push(&text.finish(), &mut events);
+                parser.push_marker(marker, &mut events);
+            }
+            None => parser.push(&text.push(token), &mut events),
+        }
+        events
     }
 
-    fn send(&mut self) {
+    /// Sends the events, the answer's text as far as the stop strings allow. True when one of
+    /// these is complete.
+    fn emit(&mut self, events: Vec<Event>) -> bool {
+        for event in events {
+            if let Event::Text(text) = event {
+                if self.job.stops.push(&text, &mut self.out) {
+                    self.send_text();
+                    return true;
+                }
+            } else {
+                // What was held back comes first: a stop string does not reach over other events.
+                self.job.stops.finish(&mut self.out);
+                self.send_text();
+                self.send(event);
+            }
+        }
+        self.send_text();
+        false
+    }
+
+    fn send_text(&mut self) {
         if !self.out.is_empty() {
             let text = std::mem::take(&mut self.out);
-            let tokens = std::mem::take(&mut self.unsent);
-            self.channel.push(Event::Text(text), tokens);
+            self.send(Event::Text(text));
         }
+    }
+
+    fn send(&mut self, event: Event) {
+        let tokens = std::mem::take(&mut self.unsent);
+        self.channel.push(event, tokens);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::language::{Language, TextStream};
+use super::reply::ReplyFormat;
 use super::{Session, SessionOptions};
 use crate::error::{Error, Result};
 use crate::model::Decoder;
@@ -48,7 +49,11 @@ impl Language for Bytes {
         token == END
     }
 
-    fn text_stream(&self) -> Box<dyn TextStream> {
+    fn reply_format(&self, _: &[u32], _: &RenderOptions) -> ReplyFormat {
+        ReplyFormat::default()
+    }
+
+    fn text_stream(&self, _: &[&'static str]) -> Box<dyn TextStream> {
         Box::new(Characters { half: None })
     }
 }
@@ -80,6 +85,10 @@ impl TextStream for Characters {
 
     fn finish(&mut self) -> String {
         self.half.take().into_iter().collect()
+    }
+
+    fn marker(&self, _: u32) -> Option<&'static str> {
+        None
     }
 }
 
