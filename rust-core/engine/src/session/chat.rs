@@ -124,16 +124,6 @@ impl Chat {
         self.answer(messages)
     }
 
-    /// Replaces the history, the system message included.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] while an answer is being computed.
-    pub fn set_messages(&mut self, messages: Vec<Message>) -> Result<()> {
-        self.settle()?;
-        self.messages = messages;
-        Ok(())
-    }
-
     /// Drops the last answer and starts another; where the last message has none, starts one.
     ///
     /// # Errors
@@ -163,23 +153,6 @@ impl Chat {
         if self.messages.get(index).map(|m| m.role) != Some(Role::User) {
             return Err(Error::invalid(format!(
                 "message {index} is not one of the user's"
-            )));
-        }
-        self.edit_message(index, Message::user(text))
-    }
-
-    /// Replaces the message at `index` of [`Chat::messages`], one of the user or the result of a
-    /// tool, by another such, drops all after it and starts the answer.
-    ///
-    /// # Errors
-    /// As [`Session::chat`]; [`Error::InvalidArgument`] when either is of another role. The
-    /// history is then as it was.
-    pub fn edit_message(&mut self, index: usize, message: Message) -> Result<Generation> {
-        self.settle()?;
-        check_sent(&message)?;
-        if !self.messages.get(index).is_some_and(is_sent) {
-            return Err(Error::invalid(format!(
-                "message {index} is not one of the user's or a tool's"
             )));
         }
         let mut messages = self.messages[..index].to_vec();

@@ -153,7 +153,7 @@ impl Tiny {
     /// The file; `encode` gives the type and bytes of each matrix, vectors stay F32.
     pub(crate) fn build(&self, encode: impl Fn(&Tensor) -> (u32, Vec<u8>)) -> Builder {
         let (tokens, types, merges) = common::bpe_parts();
-        let mut builder = Builder::new()
+        let builder = Builder::new()
             .str("general.architecture", self.arch)
             .str("tokenizer.ggml.model", "gpt2")
             .str("tokenizer.ggml.pre", "smollm")
@@ -162,6 +162,15 @@ impl Tiny {
             .strings("tokenizer.ggml.merges", &merges)
             .u32("tokenizer.ggml.bos_token_id", common::IM_START)
             .u32("tokenizer.ggml.eos_token_id", common::IM_END);
+        self.build_on(builder, encode)
+    }
+
+    /// Like [`Tiny::build`], added to a file that has the architecture and a vocabulary.
+    pub(crate) fn build_on(
+        &self,
+        mut builder: Builder,
+        encode: impl Fn(&Tensor) -> (u32, Vec<u8>),
+    ) -> Builder {
         for (key, value) in &self.keys {
             let key = format!("{}.{key}", self.arch);
             builder = match *value {
