@@ -58,8 +58,8 @@ impl ChatHandle {
 
 #[uniffi::export]
 impl ChatHandle {
-    /// Adds `message` to the history and starts the answer, which joins the history at its end,
-    /// however it ends.
+    /// Adds messages (the user's, or results of tools) to the history and starts the answer, which
+    /// joins the history at its end, however it ends.
     ///
     /// # Errors
     /// [`Error::Busy`] while another answer runs (one that was cancelled is waited for),
@@ -67,11 +67,12 @@ impl ChatHandle {
     /// the history is then as it was.
     pub async fn send(
         self: Arc<Self>,
-        message: Message,
+        messages: Vec<Message>,
         settings: ReplySettings,
     ) -> Result<Arc<Reply>> {
         self.start(settings, move |chat| {
-            Ok(chat.send_message(message.try_into()?)?)
+            let messages = to_engine(messages)?;
+            Ok(chat.send_messages(messages)?)
         })
         .await
     }
@@ -115,10 +116,7 @@ impl ChatHandle {
     /// [`Error::Busy`] while an answer runs, [`Error::InvalidOptions`], [`Error::Closed`].
     pub fn set_messages(&self, messages: Vec<Message>) -> Result<()> {
         self.with(|chat| {
-            let messages = messages
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_>>()?;
+            let messages = to_engine(messages)?;
             Ok(chat.set_messages(messages)?)
         })
     }
@@ -198,4 +196,8 @@ impl Drop for ChatHandle {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+fn to_engine(messages: Vec<Message>) -> Result<Vec<dormouse::template::Message>> {
+    messages.into_iter().map(TryInto::try_into).collect()
 }

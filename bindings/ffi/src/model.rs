@@ -130,7 +130,7 @@ fn info(model: &Model, context_length: usize, settings: &LoadSettings) -> ModelI
         embedding_length: small(config.n_embd),
         has_chat_template: template.is_some(),
         takes_tools: source.contains("tools"),
-        reasons: template.is_some_and(|template| template.reasons()),
+        reasons: template.is_some_and(dormouse::session::reasons),
         not_in_force: settings.not_in_force(),
     }
 }

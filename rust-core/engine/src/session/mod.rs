@@ -51,6 +51,7 @@ use std::time::Instant;
 pub use chat::Chat;
 pub use generation::{CancelHandle, Done, Event, FinishReason, Generation};
 pub use options::{ContextPolicy, GenerateOptions, SessionOptions};
+pub use reply::reasons;
 pub use sampler::{Sampler, SamplerOptions, TokenMask, TokenSet};
 
 use crate::error::{Error, Result};

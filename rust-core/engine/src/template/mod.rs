@@ -221,11 +221,6 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// Whether models with this template think before they answer, told by its markers.
-    pub fn reasons(&self) -> bool {
-        self.source.contains("<think>")
-    }
-
     /// The conversation as text.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::calls::CallFormat;
+use crate::template::ChatTemplate;
 
 /// The markers around reasoning.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +40,12 @@ const PAIRS: &[Pair] = &[
         close: "<|END_THINKING|>",
     },
 ];
+
+/// Whether models with this chat template think before they answer, told by its markers.
+pub fn reasons(template: &ChatTemplate) -> bool {
+    let source = template.source();
+    PAIRS.iter().any(|pair| source.contains(pair.open))
+}
 
 /// How the replies to one prompt are to be read. The default is: as text alone.
 #[derive(Debug, Clone, Default)]

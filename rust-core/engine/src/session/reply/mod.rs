@@ -20,6 +20,7 @@ mod tests;
 use super::generation::Event;
 use calls::{CallFormat, Scan};
 pub(crate) use format::ReplyFormat;
+pub use format::reasons;
 use format::{Pair, could_begin};
 
 /// Bytes of a call that is held back. Far more than any tool wants, and little beside a model.
