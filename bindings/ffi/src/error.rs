@@ -2,12 +2,16 @@
 
 use std::io;
 
+/// Within this crate it is the error; the generated code must not call it that, as both languages
+/// have an `Error` or `Exception` of their own.
+pub(crate) use Failure as Error;
+
 /// What every fallible call returns.
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a call failed. No text of a prompt, an answer or a message is ever in it.
 #[derive(Debug, Clone, thiserror::Error, uniffi::Error)]
-pub enum Error {
+pub enum Failure {
     /// There is no such file.
     #[error("not found: {what}")]
     NotFound {
@@ -83,13 +87,13 @@ pub enum Error {
     },
 }
 
-impl Error {
+impl Failure {
     pub(crate) fn invalid(what: impl Into<String>) -> Self {
         Self::InvalidOptions { what: what.into() }
     }
 }
 
-impl From<dormouse::Error> for Error {
+impl From<dormouse::Error> for Failure {
     fn from(error: dormouse::Error) -> Self {
         use dormouse::Error as E;
         match error {

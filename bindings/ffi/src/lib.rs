@@ -1,10 +1,10 @@
 //! The engine across the FFI. This is not API: the Kotlin and Swift layers over it are.
 //!
-//! Records and enums carry values, handles carry the engine's objects, [`Error`] has a kind for
+//! Records and enums carry values, handles carry the engine's objects, [`Failure`] has a kind for
 //! each thing that a caller acts on. Replies are pulled: [`Reply::next`] gives the events so far.
 //! Whatever can take longer than a blink is async and runs on a thread of its own, as the caller's
 //! executor may be a user interface; whatever else is synchronous and short. A panic ends in
-//! [`Error::Internal`], and never unwinds into the caller.
+//! [`Failure::Internal`], and never unwinds into the caller.
 
 mod chat;
 mod error;
@@ -22,7 +22,7 @@ mod plan;
 mod reply;
 
 pub use chat::ChatHandle;
-pub use error::Error;
+pub use error::Failure;
 pub use events::{Event, FinishReason, Limits, Metrics, ThrottleReason};
 pub use load::{LoadTask, begin_load};
 pub use logging::{LogLevel, LogSink, LogSinkError, set_log_sink};

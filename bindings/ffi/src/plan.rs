@@ -90,7 +90,7 @@ fn judge(plan: &MemoryPlan, budget: Option<u64>, available: Option<u64>) -> Plan
 /// Tells from the file's metadata whether `settings` let it be loaded; reads no weights.
 ///
 /// # Errors
-/// [`crate::Error`] for a file that could not be loaded with any amount of memory.
+/// [`crate::Failure`] for a file that could not be loaded with any amount of memory.
 #[uniffi::export]
 pub async fn plan(source: ModelSource, settings: LoadSettings) -> Result<Plan> {
     offload("dormouse-plan", move || {
