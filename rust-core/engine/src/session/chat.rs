@@ -155,6 +155,7 @@ impl Chat {
                 "message {index} is not one of the user's"
             )));
         }
+        check_sent(&message)?;
         let mut messages = self.messages[..index].to_vec();
         messages.push(message);
         self.answer(messages)
