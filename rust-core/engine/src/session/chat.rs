@@ -144,18 +144,20 @@ impl Chat {
         self.edit_message(index, Message::user(text))
     }
 
-    /// As [`Chat::edit`], with a message of any content.
+    /// Replaces the message at `index` of [`Chat::messages`], one of the user or the result of a
+    /// tool, by another such, drops all after it and starts the answer.
     ///
     /// # Errors
-    /// As [`Chat::edit`].
+    /// As [`Session::chat`]; [`Error::InvalidArgument`] when either is of another role. The
+    /// history is then as it was.
     pub fn edit_message(&mut self, index: usize, message: Message) -> Result<Generation> {
         self.settle()?;
-        if self.messages.get(index).map(|m| m.role) != Some(Role::User) {
+        check_sent(&message)?;
+        if !self.messages.get(index).is_some_and(is_sent) {
             return Err(Error::invalid(format!(
-                "message {index} is not one of the user's"
+                "message {index} is not one of the user's or a tool's"
             )));
         }
-        check_sent(&message)?;
         let mut messages = self.messages[..index].to_vec();
         messages.push(message);
         self.answer(messages)

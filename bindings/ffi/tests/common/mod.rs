@@ -1,0 +1,105 @@
+//! What the tests of the FFI surface share.
+#![allow(dead_code, reason = "each test takes its part")]
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
+
+use dormouse_ffi::{
+    EnergyPolicy, LoadSettings, Message, ModelHandle, ModelSource, Part, ReplySettings, Role,
+    SamplerSettings, begin_load,
+};
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits for a future, as a foreign executor would.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// A folder with `tiny.gguf` and `scripted.gguf`, written by the engine's example once a run.
+pub fn tiny_models() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tiny-models");
+        let mut cargo = std::process::Command::new(env!("CARGO"));
+        cargo.args(["run", "--quiet", "--package", "dormouse"]);
+        if !cfg!(debug_assertions) {
+            cargo.arg("--release");
+        }
+        cargo.args(["--example", "tiny_models", "--"]).arg(&folder);
+        assert!(cargo.status().unwrap().success(), "no tiny models");
+        folder
+    })
+}
+
+pub fn load_settings() -> LoadSettings {
+    LoadSettings {
+        memory_budget: None,
+        context_length: None,
+        threads: Some(2),
+        energy: EnergyPolicy::Performance,
+        chat_template: None,
+    }
+}
+
+pub fn source(path: &Path) -> ModelSource {
+    ModelSource::Path {
+        path: path.to_str().unwrap().to_owned(),
+    }
+}
+
+pub fn load(path: &Path) -> Arc<ModelHandle> {
+    let task = begin_load(source(path), load_settings()).unwrap();
+    block_on(task.model()).unwrap()
+}
+
+pub fn greedy() -> ReplySettings {
+    ReplySettings {
+        sampler: SamplerSettings {
+            temperature: 0.0,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            penalty_last_n: 64,
+            logit_bias: HashMap::new(),
+            seed: None,
+        },
+        max_tokens: None,
+        stop: Vec::new(),
+        tools: Vec::new(),
+        template_variables: String::new(),
+    }
+}
+
+pub fn message(role: Role, text: &str) -> Message {
+    Message {
+        role,
+        content: vec![Part::Text { text: text.into() }],
+        reasoning: None,
+        tool_calls: Vec::new(),
+        tool_call_id: None,
+        name: None,
+    }
+}

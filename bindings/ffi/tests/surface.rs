@@ -1,0 +1,468 @@
+//! Each kind of error raised for real, loading watched and ended, replies pulled and cancelled:
+//! through the surface that Kotlin and Swift use.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use common::{block_on, greedy, load, load_settings, message, source, tiny_models};
+use dormouse_ffi::{
+    ChatHandle, ChatSettings, EnergyPolicy, Event, Failure, FinishReason, LoadSettings,
+    ModelHandle, ModelSource, Part, Plan, Reply, ReplySettings, Role, Tool, WhenFull, begin_load,
+    plan,
+};
+
+fn scripted() -> Arc<ModelHandle> {
+    load(&tiny_models().join("scripted.gguf"))
+}
+
+fn chat(model: &ModelHandle) -> Arc<ChatHandle> {
+    chat_of(model, None).unwrap()
+}
+
+fn chat_of(model: &ModelHandle, length: Option<u32>) -> Result<Arc<ChatHandle>, Failure> {
+    model.chat(ChatSettings {
+        system: None,
+        context_length: length,
+        when_full: WhenFull::Stop,
+    })
+}
+
+fn send(chat: &Arc<ChatHandle>, text: &str) -> Result<Arc<Reply>, Failure> {
+    block_on(chat.clone().send(vec![message(Role::User, text)], greedy()))
+}
+
+/// The text of a reply, how it ended, and the tokens computed after it was cancelled.
+fn finish(reply: &Reply) -> Result<(String, FinishReason, u64), Failure> {
+    let mut text = String::new();
+    loop {
+        for event in block_on(reply.next())? {
+            match event {
+                Event::Token { text: more } => text.push_str(&more),
+                Event::Done {
+                    finish_reason,
+                    metrics,
+                    ..
+                } => {
+                    assert!(
+                        block_on(reply.next())?.is_empty(),
+                        "something after the end"
+                    );
+                    return Ok((text, finish_reason, metrics.tokens_after_cancel));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn try_load(source: ModelSource, settings: LoadSettings) -> Result<Arc<ModelHandle>, Failure> {
+    block_on(begin_load(source, settings)?.model())
+}
+
+/// `tiny.gguf` changed by `change`, as a file of its own.
+fn altered(name: &str, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {
+    let mut bytes = std::fs::read(tiny_models().join("tiny.gguf")).unwrap();
+    change(&mut bytes);
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn replace(bytes: &mut [u8], from: &[u8], to: &[u8]) {
+    assert_eq!(from.len(), to.len());
+    let at = bytes.windows(from.len()).position(|w| w == from).unwrap();
+    bytes[at..at + to.len()].copy_from_slice(to);
+}
+
+#[test]
+fn files_that_cannot_be_loaded_say_why() {
+    let missing = try_load(source(Path::new("/no/such/model.gguf")), load_settings());
+    assert!(matches!(missing, Err(Failure::NotFound { what }) if what.contains("model.gguf")));
+
+    let corrupt = altered("corrupt.gguf", |bytes| bytes.truncate(bytes.len() / 2));
+    let corrupt = try_load(source(&corrupt), load_settings());
+    assert!(
+        matches!(corrupt, Err(Failure::CorruptModel { .. })),
+        "{:?}",
+        corrupt.err()
+    );
+
+    let strange = altered("strange.gguf", |bytes| {
+        let key = b"general.architecture";
+        let at = bytes.windows(key.len()).position(|w| w == key).unwrap();
+        replace(&mut bytes[at..], b"llama", b"lemon");
+    });
+    let strange = try_load(source(&strange), load_settings());
+    assert!(matches!(strange, Err(Failure::UnsupportedModel { what }) if what.contains("lemon")));
+
+    let directory = try_load(source(tiny_models()), load_settings());
+    assert!(
+        matches!(directory, Err(Failure::InvalidOptions { .. })),
+        "{:?}",
+        directory.err()
+    );
+}
+
+#[test]
+fn options_outside_their_range_are_named() {
+    let file = tiny_models().join("scripted.gguf");
+    let refused = |settings: LoadSettings, word: &str| match try_load(source(&file), settings) {
+        Err(Failure::InvalidOptions { what }) => assert!(what.contains(word), "{what}"),
+        other => panic!("{:?}", other.err()),
+    };
+    refused(
+        LoadSettings {
+            threads: Some(0),
+            ..load_settings()
+        },
+        "threads",
+    );
+    refused(
+        LoadSettings {
+            context_length: Some(0),
+            ..load_settings()
+        },
+        "contextLength",
+    );
+    refused(
+        LoadSettings {
+            context_length: Some(1 << 30),
+            ..load_settings()
+        },
+        "context",
+    );
+    let bad_fd = ModelSource::Descriptor {
+        fd: -1,
+        offset: 0,
+        length: 1,
+    };
+    assert!(matches!(
+        try_load(bad_fd, load_settings()),
+        Err(Failure::InvalidOptions { .. })
+    ));
+    let no_fd = ModelSource::Descriptor {
+        fd: 99_999,
+        offset: 0,
+        length: 1,
+    };
+    assert!(matches!(
+        try_load(no_fd, load_settings()),
+        Err(Failure::Io { .. })
+    ));
+
+    let model = scripted();
+    let chat = chat(&model);
+    let with = |change: &dyn Fn(&mut ReplySettings)| {
+        let mut settings = greedy();
+        change(&mut settings);
+        block_on(chat.clone().send(vec![message(Role::User, "hi")], settings)).map(drop)
+    };
+    let refused = |change: &dyn Fn(&mut ReplySettings), word: &str| match with(change) {
+        Err(Failure::InvalidOptions { what }) => assert!(what.contains(word), "{what}"),
+        other => panic!("{word}: {other:?}"),
+    };
+    refused(&|s| s.sampler.temperature = -1.0, "temperature");
+    refused(&|s| s.sampler.top_p = 2.0, "top_p");
+    refused(&|s| s.template_variables = "[]".into(), "templateVariables");
+    let broken = Tool {
+        name: "t".into(),
+        description: String::new(),
+        parameters: "{".into(),
+    };
+    refused(&|s| s.tools.push(broken.clone()), "parameters of tool t");
+    assert!(
+        chat.messages().unwrap().is_empty(),
+        "a refused message stays out"
+    );
+}
+
+#[test]
+fn the_memory_budget_holds_for_the_model_and_all_its_chats() {
+    let file = tiny_models().join("scripted.gguf");
+    let settings = |budget| LoadSettings {
+        memory_budget: Some(budget),
+        context_length: Some(256),
+        ..load_settings()
+    };
+    let Ok(Plan::Fits { needs, .. }) = block_on(plan(source(&file), settings(u64::MAX))) else {
+        panic!("does not fit");
+    };
+    assert_eq!(needs.total, needs.weights + needs.kv_cache + needs.buffers);
+    assert_eq!(needs.context_length, 256);
+    match block_on(plan(source(&file), settings(needs.total - 1))) {
+        Ok(Plan::Refused { allowed, .. }) => assert_eq!(allowed, needs.total - 1),
+        other => panic!("{other:?}"),
+    }
+    match try_load(source(&file), settings(needs.total - 1)) {
+        Err(Failure::OutOfMemory { needed, budget }) => {
+            assert_eq!((needed, budget), (needs.total, needs.total - 1));
+        }
+        other => panic!("{:?}", other.err()),
+    }
+    let model = try_load(source(&file), settings(needs.total)).unwrap();
+    let first = chat(&model);
+    assert!(matches!(
+        chat_of(&model, None),
+        Err(Failure::OutOfMemory { .. })
+    ));
+    first.close();
+    let second = chat(&model);
+    assert_eq!(
+        finish(&send(&second, "think").unwrap()).unwrap().0,
+        "It is 42."
+    );
+    drop(second);
+    chat(&model).close();
+}
+
+#[test]
+fn a_window_of_an_open_file_is_as_good_as_a_path() {
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+    let model = std::fs::read(tiny_models().join("scripted.gguf")).unwrap();
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("asset.bin");
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(&[7; 13]).unwrap();
+    file.write_all(&model).unwrap();
+    file.write_all(&[7; 5]).unwrap();
+    let file = std::fs::File::open(&path).unwrap();
+    let window = ModelSource::Descriptor {
+        fd: file.as_raw_fd(),
+        offset: 13,
+        length: model.len() as u64,
+    };
+    let model = try_load(window, load_settings()).unwrap();
+    // The caller's descriptor is the caller's to close.
+    drop(file);
+    let reply = finish(&send(&chat(&model), "think").unwrap()).unwrap();
+    assert_eq!(reply.0, "It is 42.");
+    assert_eq!(reply.1, FinishReason::EndOfTurn);
+}
+
+#[test]
+fn loading_reports_progress_and_can_be_ended() {
+    let file = tiny_models().join("scripted.gguf");
+    let task = begin_load(source(&file), load_settings()).unwrap();
+    let mut last = -1.0;
+    while let Some(share) = block_on(task.progress()) {
+        assert!(
+            (0.0..=1.0).contains(&share) && share > last,
+            "{share} after {last}"
+        );
+        last = share;
+    }
+    block_on(task.model()).unwrap();
+    assert!(
+        matches!(block_on(task.model()), Err(Failure::Closed)),
+        "taken twice"
+    );
+
+    // Cancelled at once it seldom gets to its end; over many tries some are cut short.
+    let cut = (0..200).filter(|_| {
+        let task = begin_load(source(&file), load_settings()).unwrap();
+        task.cancel();
+        match block_on(task.model()) {
+            Ok(_) => false,
+            Err(Failure::Cancelled) => true,
+            Err(other) => panic!("{other}"),
+        }
+    });
+    assert!(cut.count() > 0, "no load was ever cut short");
+}
+
+#[test]
+fn a_cancelled_reply_stops_within_a_token_and_the_chat_goes_on() {
+    let model = scripted();
+    let chat = chat(&model);
+    let mut late = Vec::new();
+    for round in 0..200 {
+        let reply = send(&chat, "forever").unwrap();
+        while !block_on(reply.next())
+            .unwrap()
+            .iter()
+            .any(|e| matches!(e, Event::Token { .. }))
+        {}
+        if round % 2 == 0 {
+            reply.cancel();
+        } else {
+            chat.cancel();
+        }
+        let (_, reason, after) = finish(&reply).unwrap();
+        assert_eq!(reason, FinishReason::Cancelled);
+        late.push(after);
+        chat.reset().unwrap();
+    }
+    assert!(late.iter().all(|&after| after <= 1), "{late:?}");
+    assert_eq!(
+        finish(&send(&chat, "think").unwrap()).unwrap().0,
+        "It is 42."
+    );
+}
+
+#[test]
+fn dropping_a_reply_cancels_it_and_a_second_send_meanwhile_is_busy() {
+    let model = scripted();
+    let chat = chat(&model);
+    let reply = send(&chat, "forever").unwrap();
+    assert!(matches!(send(&chat, "hi"), Err(Failure::Busy)));
+    assert!(matches!(chat.reset(), Err(Failure::Busy)));
+    drop(reply);
+    let next = send(&chat, "hi").unwrap();
+    assert_eq!(finish(&next).unwrap().1, FinishReason::EndOfTurn);
+    assert_eq!(chat.messages().unwrap().len(), 4);
+}
+
+#[test]
+fn closing_ends_what_runs_and_all_else_says_closed() {
+    let model = scripted();
+    let first = chat(&model);
+    let second = chat(&model);
+    let reply = send(&first, "forever").unwrap();
+    first.close();
+    first.close();
+    assert_eq!(finish(&reply).unwrap().1, FinishReason::Cancelled);
+    assert!(first.is_closed());
+    let closed = |result: Result<(), Failure>| assert!(matches!(result, Err(Failure::Closed)));
+    closed(send(&first, "hi").map(drop));
+    closed(first.messages().map(drop));
+    closed(first.reset());
+    closed(block_on(first.clone().save("/tmp/never".into())));
+
+    let running = send(&second, "forever").unwrap();
+    model.close();
+    model.close();
+    assert!(model.is_closed() && second.is_closed());
+    assert_eq!(finish(&running).unwrap().1, FinishReason::Cancelled);
+    closed(send(&second, "hi").map(drop));
+    closed(chat_of(&model, None).map(drop));
+    closed(block_on(model.tokenize("x".into(), false)).map(drop));
+    closed(block_on(model.clone().complete("x".into(), greedy())).map(drop));
+    assert_eq!(model.info().architecture, "llama");
+}
+
+#[test]
+fn a_prompt_that_does_not_fit_says_by_how_much() {
+    let model = scripted();
+    let chat = chat_of(&model, Some(64)).unwrap();
+    match send(&chat, &"x".repeat(100)) {
+        Err(Failure::ContextFull { used, max }) => assert!(used > 100 && max == 64),
+        other => panic!("{:?}", other.err()),
+    }
+    assert_eq!(chat.context_length(), 64);
+    assert_eq!(chat.context_used().unwrap(), 0);
+}
+
+#[test]
+fn a_model_without_a_template_completes_and_does_not_chat() {
+    let bare = altered("bare.gguf", |bytes| {
+        replace(
+            bytes,
+            b"tokenizer.chat_template",
+            b"tokenizer.chat_templaze",
+        );
+    });
+    let model = load(&bare);
+    assert!(!model.info().has_chat_template);
+    assert!(matches!(
+        chat_of(&model, None),
+        Err(Failure::Template { .. })
+    ));
+    let mut settings = greedy();
+    settings.max_tokens = Some(4);
+    let reply = block_on(model.clone().complete("Once".into(), settings)).unwrap();
+    assert_eq!(finish(&reply).unwrap().1, FinishReason::MaxTokens);
+
+    let given = LoadSettings {
+        chat_template: Some("{{ messages[-1].content }}".into()),
+        ..load_settings()
+    };
+    let model = try_load(source(&bare), given).unwrap();
+    chat(&model).close();
+    let broken = LoadSettings {
+        chat_template: Some("{% if %}".into()),
+        ..load_settings()
+    };
+    assert!(matches!(
+        try_load(source(&bare), broken),
+        Err(Failure::Template { .. })
+    ));
+}
+
+#[test]
+fn history_is_kept_changed_saved_and_restored() {
+    let model = scripted();
+    let first = chat(&model);
+    first.set_system(Some("Be brief.".into())).unwrap();
+    finish(&send(&first, "think").unwrap()).unwrap();
+    let messages = first.messages().unwrap();
+    assert_eq!(messages.len(), 3);
+    assert_eq!(messages[2].reasoning.as_deref(), Some("Hm, let me see."));
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("history.json");
+    let path = path.to_str().unwrap().to_owned();
+    block_on(first.clone().save(path.clone())).unwrap();
+
+    let second = chat(&model);
+    block_on(second.clone().restore(path)).unwrap();
+    assert_eq!(second.messages().unwrap(), messages);
+    let missing = block_on(second.clone().restore("/no/such/chat.json".into()));
+    assert!(matches!(missing, Err(Failure::NotFound { .. })));
+    assert_eq!(second.messages().unwrap(), messages);
+    second.set_messages(messages[..1].to_vec()).unwrap();
+    let edited = block_on(second.clone().edit(0, message(Role::User, "x"), greedy()));
+    assert!(
+        matches!(edited, Err(Failure::InvalidOptions { .. })),
+        "the system's message"
+    );
+    assert_eq!(second.messages().unwrap().len(), 1);
+    second.reset().unwrap();
+    assert!(
+        matches!(&second.messages().unwrap()[0].content[0], Part::Text { text } if text == "Be brief.")
+    );
+}
+
+#[test]
+fn what_the_engine_lacks_is_said() {
+    let file = tiny_models().join("scripted.gguf");
+    let saver = LoadSettings {
+        energy: EnergyPolicy::Saver,
+        ..load_settings()
+    };
+    let model = try_load(source(&file), saver).unwrap();
+    let info = model.info();
+    assert!(info.not_in_force.iter().any(|line| line.contains("energy")));
+    assert!(info.reasons && info.takes_tools && info.has_chat_template);
+    assert!(scripted().info().not_in_force.is_empty());
+}
+
+#[test]
+fn text_and_tokens() {
+    let model = scripted();
+    let tokens = block_on(model.tokenize("think".into(), false)).unwrap();
+    assert_eq!(model.detokenize(tokens).unwrap(), "think");
+    assert!(matches!(
+        model.detokenize(vec![1 << 30]),
+        Err(Failure::InvalidOptions { .. })
+    ));
+}
+
+#[cfg(feature = "provoke-panics")]
+#[test]
+fn a_panic_is_an_error_with_its_place_and_the_library_lives() {
+    let model = scripted();
+    for _ in 0..2 {
+        match block_on(model.tokenize("\u{0}provoke a panic".into(), false)) {
+            Err(Failure::Internal { place, what }) => {
+                assert!(place.contains("model.rs:"), "{place}");
+                assert!(!format!("{place}{what}").contains("provoke"));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(
+        finish(&send(&chat(&model), "think").unwrap()).unwrap().0,
+        "It is 42."
+    );
+}
