@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bench_peers;
+mod bindings;
 mod build;
 mod cache;
 mod chat;
@@ -32,6 +33,9 @@ struct Cli {
 enum Command {
     /// Compare Dormouse's speed with that of other engines, interleaved on the same files.
     BenchPeers(bench_peers::Options),
+    /// Build the library for this machine, its Kotlin and Swift sides, and the models of their
+    /// tests, and print their folder.
+    Bindings,
     /// Chat with a model in the terminal; fetches a small one if none is named.
     ///
     /// `--model FILE.gguf` takes any model and downloads nothing. `--prompt TEXT` answers once,
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::BenchPeers(options) => bench_peers::run(&options),
+        Command::Bindings => bindings::run().map(|()| ExitCode::SUCCESS),
         Command::Chat { arguments } => chat::run(arguments),
         Command::Models => {
             let folder = fetch::Fetcher::from_env()?.all()?;
