@@ -1,0 +1,2 @@
+import Dormouse
+print(Dormouse.version)

@@ -1,0 +1,219 @@
+internal import DormouseGenerated
+
+/// What happens when the context is full.
+public enum WhenFull: Sendable, Hashable {
+  /// The reply ends; a prompt that does not fit is an error.
+  case stop
+  /// The oldest tokens go, `keep` at the front stay; `nil`: those of the system message.
+  case shift(keep: Int? = nil)
+}
+
+/// How a chat is opened.
+public struct ChatOptions: Sendable, Hashable {
+  /// Instructions to the model.
+  public var system: String?
+  /// Tokens that the context holds; `nil`: as the model was loaded with.
+  public var contextLength: Int?
+  /// What happens when they are used up.
+  public var whenFull: WhenFull
+  /// How replies are made unless a call says otherwise.
+  public var reply: ReplyOptions
+
+  /// Options, each with its default.
+  public init(
+    system: String? = nil,
+    contextLength: Int? = nil,
+    whenFull: WhenFull = .stop,
+    reply: ReplyOptions = ReplyOptions()
+  ) {
+    self.system = system
+    self.contextLength = contextLength
+    self.whenFull = whenFull
+    self.reply = reply
+  }
+}
+
+/// A conversation with a model.
+///
+/// It answers once at a time; its methods can be called from any task or thread. It is closed by
+/// ``close()``, with its model, or when the last reference to it and its replies is gone.
+public final class Chat: Sendable {
+  let handle: ChatHandle
+  /// A model that is forgotten closes its chats: one that has chats is not forgotten.
+  private let model: Model
+  private let reply: ReplyOptions
+
+  init(_ handle: ChatHandle, of model: Model, reply: ReplyOptions) {
+    self.handle = handle
+    self.model = model
+    self.reply = reply
+  }
+
+  /// Says something to the model, and streams its answer.
+  ///
+  /// What is said joins the history when the stream is iterated, the answer at its end, however it
+  /// ends.
+  ///
+  /// - Parameters:
+  ///   - text: What is said.
+  ///   - options: How the answer is made; `nil`: as the chat was opened with.
+  /// - Returns: The events, whose iteration starts the work. It throws ``DormouseError/busy`` while
+  ///   another answer runs (one that was cancelled is waited for),
+  ///   ``DormouseError/contextFull(used:max:)``, ``DormouseError/template(why:)``,
+  ///   ``DormouseError/invalidOptions(what:)`` or ``DormouseError/closed``; the history is then as
+  ///   it was.
+  public func send(_ text: String, options: ReplyOptions? = nil) -> ReplyStream {
+    send([.user(text)], options: options)
+  }
+
+  /// Adds a message, and streams the answer to it. As ``send(_:options:)-(String,_)``.
+  public func send(_ message: Message, options: ReplyOptions? = nil) -> ReplyStream {
+    send([message], options: options)
+  }
+
+  /// Adds several messages, as the results of tools, and streams the answer to them. As
+  /// ``send(_:options:)-(String,_)``.
+  public func send(_ messages: [Message], options: ReplyOptions? = nil) -> ReplyStream {
+    stream(options) { chat, settings in
+      try await chat.handle.send(messages: messages.map(\.generated), settings: settings)
+    }
+  }
+
+  /// Drops the last answer and streams another.
+  ///
+  /// - Returns: The events, as of ``send(_:options:)-(String,_)``; it also throws
+  ///   ``DormouseError/invalidOptions(what:)`` when there is nothing to answer.
+  public func regenerate(options: ReplyOptions? = nil) -> ReplyStream {
+    stream(options) { chat, settings in
+      try await chat.handle.regenerate(settings: settings)
+    }
+  }
+
+  /// Replaces what the user said at `index` of ``messages``, drops all after it and streams the
+  /// answer.
+  ///
+  /// - Returns: The events, as of ``send(_:options:)-(String,_)``; it also throws
+  ///   ``DormouseError/invalidOptions(what:)`` when that is not a message of the user.
+  public func edit(_ index: Int, text: String, options: ReplyOptions? = nil) -> ReplyStream {
+    edit(index, message: .user(text), options: options)
+  }
+
+  /// Replaces the user's message at `index` of ``messages``, drops all after it and streams the
+  /// answer. As ``edit(_:text:options:)``.
+  public func edit(_ index: Int, message: Message, options: ReplyOptions? = nil) -> ReplyStream {
+    stream(options) { chat, settings in
+      try await chat.handle.edit(
+        index: try natural(index, "index"), message: message.generated, settings: settings)
+    }
+  }
+
+  /// Says something to the model, and waits for the whole answer. To cancel the task cancels it.
+  ///
+  /// - Throws: As the events of ``send(_:options:)-(String,_)``, or `CancellationError` when the
+  ///   task was cancelled.
+  public func reply(_ text: String, options: ReplyOptions? = nil) async throws -> Reply {
+    try await send(text, options: options).whole()
+  }
+
+  private func stream(
+    _ options: ReplyOptions?,
+    _ start: @escaping @Sendable (Chat, ReplySettings) async throws -> DormouseGenerated.Reply
+  ) -> ReplyStream {
+    let options = options ?? reply
+    return ReplyStream { [self] in try await start(self, try options.generated()) }
+  }
+
+  /// The history, an answer that is being computed as far as it has come.
+  ///
+  /// - Throws: ``DormouseError/closed``.
+  public var messages: [Message] {
+    get throws {
+      try translated { try handle.messages().map(Message.init) }
+    }
+  }
+
+  /// Replaces the history, the system message included.
+  ///
+  /// - Throws: ``DormouseError/busy`` while an answer runs;
+  ///   ``DormouseError/invalidOptions(what:)``; ``DormouseError/closed``.
+  public func setMessages(_ messages: [Message]) throws {
+    try translated { try handle.setMessages(messages: messages.map(\.generated)) }
+  }
+
+  /// Sets, replaces or (with `nil`) removes the system message.
+  ///
+  /// - Throws: ``DormouseError/busy`` while an answer runs; ``DormouseError/closed``.
+  public func setSystem(_ text: String?) throws {
+    try translated { try handle.setSystem(text: text) }
+  }
+
+  /// Forgets all messages but the system message.
+  ///
+  /// - Throws: ``DormouseError/busy`` while an answer runs; ``DormouseError/closed``.
+  public func reset() throws {
+    try translated { try handle.reset() }
+  }
+
+  /// Writes the history to a file, which is replaced as a whole or left as it is.
+  ///
+  /// - Throws: ``DormouseError/io(what:code:)``; ``DormouseError/closed``.
+  public func save(_ path: String) async throws {
+    try await translated { [self] in try await handle.save(path: path) }
+  }
+
+  /// Replaces the history by that of a file which ``save(_:)`` wrote.
+  ///
+  /// - Throws: ``DormouseError/notFound(what:)``; ``DormouseError/io(what:code:)`` for a file that
+  ///   is no saved chat; ``DormouseError/busy`` while an answer runs; ``DormouseError/closed``. The
+  ///   history is then as it was.
+  public func restore(_ path: String) async throws {
+    try await translated { [self] in try await handle.restore(path: path) }
+  }
+
+  /// Tokens that the context holds.
+  public var contextLength: Int { Int(handle.contextLength()) }
+
+  /// Tokens of the context that are filled.
+  ///
+  /// - Throws: ``DormouseError/busy`` while an answer runs; ``DormouseError/closed``.
+  public var contextUsed: Int {
+    get throws {
+      try translated { Int(try handle.contextUsed()) }
+    }
+  }
+
+  /// Cancels the answer that runs, if one does, within one token. Its stream ends as usual, with
+  /// ``FinishReason/cancelled``.
+  public func cancel() {
+    handle.cancel()
+  }
+
+  /// Cancels the answer that runs and gives the memory back.
+  ///
+  /// It waits for what is being computed, at most one layer. From then on every call fails with
+  /// ``DormouseError/closed``; to close again does nothing.
+  public func close() {
+    handle.close()
+  }
+
+  /// Whether it was closed, by itself or with its model.
+  public var isClosed: Bool { handle.isClosed() }
+}
+
+extension ChatOptions {
+  func generated() throws -> ChatSettings {
+    ChatSettings(
+      system: system,
+      contextLength: try contextLength.map { try natural($0, "contextLength") },
+      whenFull: try whenFull.generated())
+  }
+}
+
+extension WhenFull {
+  fileprivate func generated() throws -> DormouseGenerated.WhenFull {
+    switch self {
+    case .stop: .stop
+    case .shift(let keep): .shift(keep: try keep.map { try natural($0, "keep") })
+    }
+  }
+}

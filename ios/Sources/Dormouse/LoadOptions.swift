@@ -1,0 +1,121 @@
+internal import DormouseGenerated
+import Foundation
+
+/// Where a model file is.
+public enum ModelSource: Sendable, Hashable {
+  /// A file by its path.
+  case path(String)
+  /// A file by its URL. One from outside the app's container must be accessible while the model
+  /// is loaded (`startAccessingSecurityScopedResource()`).
+  case file(URL)
+  /// A window of an open file, `offset` and `length` in bytes. The descriptor is duplicated: the
+  /// caller keeps theirs and closes it when they like.
+  case descriptor(fd: Int32, offset: Int, length: Int)
+}
+
+/// Most bytes that a model may take.
+public struct MemoryBudget: Sendable, Hashable {
+  /// The bytes.
+  public let bytes: UInt64
+
+  /// A budget of so many bytes.
+  public static func bytes(_ count: UInt64) -> MemoryBudget {
+    MemoryBudget(bytes: count)
+  }
+
+  /// A budget of so many mebibytes (1024 × 1024 bytes).
+  public static func mib(_ count: UInt64) -> MemoryBudget {
+    let (bytes, overflow) = count.multipliedReportingOverflow(by: 1 << 20)
+    return MemoryBudget(bytes: overflow ? .max : bytes)
+  }
+}
+
+/// How the engine weighs speed against battery and heat.
+public enum EnergyPolicy: Sendable, Hashable, CaseIterable {
+  /// As fast as it goes.
+  case performance
+  /// The default.
+  case balanced
+  /// As far as the battery lasts.
+  case saver
+}
+
+/// How a model is loaded.
+///
+/// What this version accepts but does not act on is told in words by ``ModelInfo/notInForce``.
+public struct LoadOptions: Sendable, Hashable {
+  /// Most bytes for weights, work buffers and the KV caches of all chats; `nil`: no limit.
+  public var memory: MemoryBudget?
+  /// Tokens that the context of a chat holds unless it asks for its own; `nil`: the engine's
+  /// choice.
+  public var contextLength: Int?
+  /// Compute threads; `nil`: as many as the system gives.
+  public var threads: Int?
+  /// Speed or battery.
+  public var energy: EnergyPolicy
+  /// A chat template in place of the file's own.
+  public var chatTemplate: String?
+
+  /// Options, each with its default.
+  public init(
+    memory: MemoryBudget? = nil,
+    contextLength: Int? = nil,
+    threads: Int? = nil,
+    energy: EnergyPolicy = .balanced,
+    chatTemplate: String? = nil
+  ) {
+    self.memory = memory
+    self.contextLength = contextLength
+    self.threads = threads
+    self.energy = energy
+    self.chatTemplate = chatTemplate
+  }
+}
+
+extension ModelSource {
+  func generated() throws -> DormouseGenerated.ModelSource {
+    switch self {
+    case .path(let path):
+      return .path(path: path)
+    case .file(let url):
+      guard url.isFileURL else {
+        throw DormouseError.invalidOptions(what: "the URL of a model must be a file's")
+      }
+      return .path(path: url.path)
+    case .descriptor(let fd, let offset, let length):
+      return .descriptor(
+        fd: fd,
+        offset: try natural(offset, "offset"),
+        length: try natural(length, "length"))
+    }
+  }
+}
+
+extension LoadOptions {
+  func generated() throws -> LoadSettings {
+    LoadSettings(
+      memoryBudget: memory?.bytes,
+      contextLength: try contextLength.map { try natural($0, "contextLength") },
+      threads: try threads.map { try natural($0, "threads") },
+      energy: energy.generated,
+      chatTemplate: chatTemplate)
+  }
+}
+
+extension EnergyPolicy {
+  fileprivate var generated: DormouseGenerated.EnergyPolicy {
+    switch self {
+    case .performance: .performance
+    case .balanced: .balanced
+    case .saver: .saver
+    }
+  }
+}
+
+/// A number as the engine takes it, or an error that names it.
+func natural<T: FixedWidthInteger & UnsignedInteger>(_ value: Int, _ name: String) throws -> T {
+  guard let number = T(exactly: value) else {
+    throw DormouseError.invalidOptions(what: "\(name) is \(value), want 0 to \(T.max)")
+  }
+  return number
+}

@@ -1,0 +1,152 @@
+internal import DormouseGenerated
+import Foundation
+
+/// The events of a reply, as they happen.
+///
+/// The stream is cold: nothing is sent before it is iterated, and each iteration sends anew. To
+/// break out of the loop, to cancel its task, ``Chat/cancel()`` and ``Chat/close()`` stop the
+/// engine within one token; the chat stays usable, but for the last. A slow loop makes the engine
+/// wait: it is at most 64 tokens ahead of what was taken.
+///
+/// A cancelled task gets a `CancellationError`; ``Chat/cancel()`` ends the loop as usual, with
+/// ``Event/done(metrics:finishReason:seed:)`` and ``FinishReason/cancelled``.
+public struct ReplyStream: AsyncSequence, Sendable {
+  /// What the stream gives.
+  public typealias Element = Event
+
+  let start: @Sendable () async throws -> DormouseGenerated.Reply
+
+  /// Makes an iteration, which starts the reply when the first event is asked for.
+  public func makeAsyncIterator() -> Iterator {
+    Iterator(pull: Pull(start))
+  }
+
+  /// One iteration. It is not to be asked for events by two tasks at once.
+  public struct Iterator: AsyncIteratorProtocol, Sendable {
+    fileprivate let pull: Pull
+
+    /// Waits for the next event; `nil` after the last.
+    ///
+    /// - Throws: ``DormouseError`` for why the reply could not be started or failed;
+    ///   `CancellationError` when the task was cancelled.
+    public func next() async throws -> Event? {
+      try await pull.next()
+    }
+  }
+}
+
+extension ReplyStream {
+  /// All of the reply at once.
+  func whole() async throws -> Reply {
+    var text = ""
+    var reasoning = ""
+    var calls: [ToolCall] = []
+    for try await event in self {
+      switch event {
+      case .token(let more): text += more
+      case .reasoning(let more): reasoning += more
+      case .toolCall(let call): calls.append(call)
+      case .throttled: break
+      case .done(let metrics, let finishReason, let seed):
+        return Reply(
+          text: text, reasoning: reasoning, toolCalls: calls, metrics: metrics,
+          finishReason: finishReason, seed: seed)
+      }
+    }
+    throw DormouseError.internal(place: "reply", what: "it has no end")
+  }
+}
+
+extension AsyncThrowingStream where Element == Event, Failure == any Error {
+  /// The events of a reply as a stream of the standard library's type, for code that asks for one.
+  /// It can be iterated once, and ends the reply only when its last copy is gone.
+  public init(_ events: ReplyStream) {
+    let iterator = events.makeAsyncIterator()
+    self.init(unfolding: { try await iterator.next() })
+  }
+}
+
+/// One run of a reply: starts it, hands out the events of each batch one by one, and ends it when
+/// nobody can ask for more.
+private final class Pull: Sendable {
+  private struct State {
+    var reply: DormouseGenerated.Reply?
+    /// Pulled and not handed out yet, the next one last.
+    var waiting: [Event] = []
+    var ended = false
+  }
+
+  private let start: @Sendable () async throws -> DormouseGenerated.Reply
+  private let state = Locked(State())
+
+  init(_ start: @escaping @Sendable () async throws -> DormouseGenerated.Reply) {
+    self.start = start
+  }
+
+  deinit {
+    // Whoever iterated broke out of the loop. The native reply may be held by a call that is still
+    // on its way, so that to let go of it is not enough.
+    state.with { $0.reply }?.cancel()
+  }
+
+  func next() async throws -> Event? {
+    do {
+      if state.with({ $0.ended }) { return nil }
+      let event = try await translated { [self] in try await pulled() }
+      if case .done? = event { end() }
+      return event
+    } catch {
+      end()
+      throw error
+    }
+  }
+
+  private func pulled() async throws -> Event? {
+    if let event = state.with({ $0.waiting.popLast() }) { return event }
+    let reply = try await running()
+    // To cancel a task does not end a native call: it is ended by hand, and then returns.
+    let events = try await withTaskCancellationHandler {
+      try await reply.next()
+    } onCancel: {
+      reply.cancel()
+    }
+    try Task.checkCancellation()
+    return state.with { state in
+      state.waiting = events.reversed().map(Event.init)
+      return state.waiting.popLast()
+    }
+  }
+
+  private func running() async throws -> DormouseGenerated.Reply {
+    if let reply = state.with({ $0.reply }) { return reply }
+    let reply = try await start()
+    state.with { $0.reply = reply }
+    return reply
+  }
+
+  /// Lets go of the native reply, which cancels one that has not ended.
+  private func end() {
+    let reply = state.with { state in
+      state.waiting = []
+      state.ended = true
+      return state.reply.take()
+    }
+    reply?.cancel()
+  }
+}
+
+/// A value behind a lock.
+private final class Locked<Value>: @unchecked Sendable {
+  private let lock = NSLock()
+  private var value: Value
+
+  init(_ value: Value) {
+    self.value = value
+  }
+
+  func with<T>(_ change: (inout Value) -> T) -> T {
+    lock.lock()
+    defer { lock.unlock() }
+    return change(&value)
+  }
+}
