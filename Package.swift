@@ -41,7 +41,8 @@ guard exists("ios/Generated/Swift"), exists("ios/Generated/C") else {
     } else if !releasedChecksum.isEmpty {
       .binaryTarget(name: "DormouseFFI", url: releasedURL, checksum: releasedChecksum)
     } else {
-      refuse("\(built) is missing: depend on a released version, or run `cargo xtask package apple`")
+      refuse(
+        "\(built) is missing: depend on a released version, or run `cargo xtask package apple`")
     }
 #endif
 

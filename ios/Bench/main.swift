@@ -1,2 +1,3 @@
 import Dormouse
+
 print(Dormouse.version)

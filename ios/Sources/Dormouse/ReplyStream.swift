@@ -14,7 +14,7 @@ public struct ReplyStream: AsyncSequence, Sendable {
   /// What the stream gives.
   public typealias Element = Event
 
-  let start: @Sendable () async throws -> DormouseGenerated.Reply
+  let start: @Sendable () async throws -> any ReplyProtocol
 
   /// Makes an iteration, which starts the reply when the first event is asked for.
   public func makeAsyncIterator() -> Iterator {
@@ -70,16 +70,16 @@ extension AsyncThrowingStream where Element == Event, Failure == any Error {
 /// nobody can ask for more.
 private final class Pull: Sendable {
   private struct State {
-    var reply: DormouseGenerated.Reply?
+    var reply: (any ReplyProtocol)?
     /// Pulled and not handed out yet, the next one last.
     var waiting: [Event] = []
     var ended = false
   }
 
-  private let start: @Sendable () async throws -> DormouseGenerated.Reply
+  private let start: @Sendable () async throws -> any ReplyProtocol
   private let state = Locked(State())
 
-  init(_ start: @escaping @Sendable () async throws -> DormouseGenerated.Reply) {
+  init(_ start: @escaping @Sendable () async throws -> any ReplyProtocol) {
     self.start = start
   }
 
@@ -117,7 +117,7 @@ private final class Pull: Sendable {
     }
   }
 
-  private func running() async throws -> DormouseGenerated.Reply {
+  private func running() async throws -> any ReplyProtocol {
     if let reply = state.with({ $0.reply }) { return reply }
     let reply = try await start()
     state.with { $0.reply = reply }

@@ -29,7 +29,6 @@ extension All {
       for try await event in try await scripted().newChat().send("hello") {
         if case .token(let text) = event { tokens.append(text) }
       }
-      #expect(tokens.count > 5)
       #expect(tokens.joined() == hello)
       #expect(!tokens.contains { $0.isEmpty || $0.contains("\u{FFFD}") })
     }
@@ -103,14 +102,15 @@ extension All {
 
     @Test func optionsReachTheSampler() async throws {
       let model = try await Dormouse.load(try tinyModel("tiny.gguf"))
-      let token = 300
+      let token = 65
       let bias = SamplerOptions(temperature: 0, logitBias: [token: 1000])
       let options = ReplyOptions(sampler: bias, maxTokens: 3)
       var text = ""
       for try await event in model.complete("a", options: options) {
         if case .token(let more) = event { text += more }
       }
-      #expect(text == (try model.detokenize([token, token, token])))
+      let thrice = try model.detokenize([token, token, token])
+      #expect(text == thrice)
     }
 
     @Test func thinkingAndVariablesReachTheTemplate() async throws {
@@ -224,12 +224,13 @@ extension All {
 
     @Test func aTextIsGoneOnFrom() async throws {
       let model = try await scripted()
-      let events = try await joined(model.complete("tick", options: ReplyOptions(maxTokens: 20)))
+      let events = try await joined(
+        model.complete("<|forever|>", options: ReplyOptions(maxTokens: 20)))
       guard case .token(let text) = events.first else {
         Issue.record("no text")
         return
       }
-      #expect(text.contains("tock"))
+      #expect(text.hasPrefix("tick tock, and so on tick"))
       #expect(try end(of: events).finishReason == .maxTokens)
     }
 
@@ -265,7 +266,8 @@ extension All {
     @Test func aChatKeepsItsModelAndAStreamItsChat() async throws {
       let stream = try await scripted().newChat().send("hello")
       #expect(try await joined(stream).first == .token(hello))
-      let completion = try await scripted().complete("tick", options: ReplyOptions(maxTokens: 5))
+      let completion = try await scripted().complete(
+        "<|forever|>", options: ReplyOptions(maxTokens: 5))
       #expect(try end(of: try await joined(completion)).finishReason == .maxTokens)
     }
 

@@ -53,8 +53,9 @@ extension All {
       #expect(model.info.parameters > 0)
       #expect(model.info.layers > 0)
       #expect(model.info.embeddingLength > 0)
-      #expect(model.info.vocabularySize > 256)
-      #expect(Int(model.info.fileBytes) == (try bytes(of: try tinyModel("scripted.gguf"))).count)
+      #expect(model.info.vocabularySize > 100)
+      let file = try bytes(of: try tinyModel("scripted.gguf"))
+      #expect(Int(model.info.fileBytes) == file.count)
       #expect(!model.info.quantization.isEmpty)
     }
 
