@@ -67,11 +67,6 @@ let package = Package(
       path: "ios/Sources/Dormouse",
       resources: [.copy("PrivacyInfo.xcprivacy")]
     ),
-    .executableTarget(
-      name: "dormouse-bench",
-      dependencies: ["Dormouse"],
-      path: "ios/Bench"
-    ),
     .testTarget(
       name: "DormouseTests",
       dependencies: ["Dormouse"],

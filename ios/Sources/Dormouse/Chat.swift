@@ -66,13 +66,13 @@ public final class Chat: Sendable {
     send([.user(text)], options: options)
   }
 
-  /// Adds a message, and streams the answer to it. As ``send(_:options:)-(String,_)``.
+  /// Adds a message, and streams the answer to it. As `send(_:options:)` of a text.
   public func send(_ message: Message, options: ReplyOptions? = nil) -> ReplyStream {
     send([message], options: options)
   }
 
   /// Adds several messages, as the results of tools, and streams the answer to them. As
-  /// ``send(_:options:)-(String,_)``.
+  /// `send(_:options:)` of a text.
   public func send(_ messages: [Message], options: ReplyOptions? = nil) -> ReplyStream {
     stream(options) { chat, settings in
       try await chat.handle.send(messages: messages.map(\.generated), settings: settings)
@@ -81,7 +81,7 @@ public final class Chat: Sendable {
 
   /// Drops the last answer and streams another.
   ///
-  /// - Returns: The events, as of ``send(_:options:)-(String,_)``; it also throws
+  /// - Returns: The events, as of `send(_:options:)` of a text; it also throws
   ///   ``DormouseError/invalidOptions(what:)`` when there is nothing to answer.
   public func regenerate(options: ReplyOptions? = nil) -> ReplyStream {
     stream(options) { chat, settings in
@@ -92,7 +92,7 @@ public final class Chat: Sendable {
   /// Replaces what the user said at `index` of ``messages``, drops all after it and streams the
   /// answer.
   ///
-  /// - Returns: The events, as of ``send(_:options:)-(String,_)``; it also throws
+  /// - Returns: The events, as of `send(_:options:)` of a text; it also throws
   ///   ``DormouseError/invalidOptions(what:)`` when that is not a message of the user.
   public func edit(_ index: Int, text: String, options: ReplyOptions? = nil) -> ReplyStream {
     edit(index, message: .user(text), options: options)
@@ -109,7 +109,7 @@ public final class Chat: Sendable {
 
   /// Says something to the model, and waits for the whole answer. To cancel the task cancels it.
   ///
-  /// - Throws: As the events of ``send(_:options:)-(String,_)``, or `CancellationError` when the
+  /// - Throws: As the events of `send(_:options:)` of a text, or `CancellationError` when the
   ///   task was cancelled.
   public func reply(_ text: String, options: ReplyOptions? = nil) async throws -> Reply {
     try await send(text, options: options).whole()

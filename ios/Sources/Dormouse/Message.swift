@@ -88,6 +88,7 @@ public struct Message: Sendable, Hashable {
   ///   - text: The result, in a form that the model understands; often JSON.
   ///   - callId: The call's ``ToolCall/id``, where it has one.
   ///   - name: The tool's name.
+  /// - Returns: The message.
   public static func tool(_ text: String, callId: String? = nil, name: String? = nil) -> Message {
     Message(role: .tool, content: [.text(text)], toolCallId: callId, name: name)
   }

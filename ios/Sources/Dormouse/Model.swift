@@ -55,6 +55,7 @@ public final class Model: Sendable {
   /// - Parameters:
   ///   - text: The text.
   ///   - special: Whether special tokens written out in it are taken as such.
+  /// - Returns: The tokens' ids.
   /// - Throws: ``DormouseError/closed``.
   public func tokenize(_ text: String, special: Bool = false) async throws -> [Int] {
     try await translated { [self] in

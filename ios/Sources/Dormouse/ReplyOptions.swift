@@ -20,8 +20,8 @@ public struct SamplerOptions: Sendable, Hashable {
   public var penaltyLastN: Int
   /// Added to the logits of single tokens, by their ids.
   public var logitBias: [Int: Float]
-  /// The same seed gives the same text; `nil`: a new one for each reply, which ``Event/done(metrics:finishReason:seed:)``
-  /// tells.
+  /// The same seed gives the same text; `nil`: a new one for each reply, which its end tells
+  /// (``Event/done(metrics:finishReason:seed:)``).
   public var seed: UInt64?
 
   /// Options, each with its default.

@@ -120,6 +120,19 @@ extension All {
       #expect(try await chat.reply("hello").finishReason == .endOfTurn)
     }
 
+    @Test func aTaskCancelledWhileNothingComesEndsTheReply() async throws {
+      let asked = AsyncStream<Void>.makeStream()
+      let stream = ReplyStream {
+        asked.continuation.finish()
+        return SilentReply()
+      }
+      let task = Task { for try await _ in stream {} }
+      for await _ in asked.stream {}
+      try await Task.sleep(for: .milliseconds(20))
+      task.cancel()
+      await #expect(throws: CancellationError.self) { try await task.value }
+    }
+
     @Test func aReplyIsCancelledWithItsTask() async throws {
       let chat = try await scripted().newChat()
       let task = Task { try await chat.reply("forever") }

@@ -8,6 +8,14 @@ private let mebibyte = 1 << 20
 extension All {
   @Suite struct LeakTests {
     @Test(.enabled(if: tellsResidentMemory))
+    func residentMemoryIsMeasured() throws {
+      let before = try residentMemory()
+      let held = [UInt8](repeating: 1, count: 16 * mebibyte)
+      #expect(try residentMemory() - before > 12 * mebibyte)
+      #expect(held.last == 1)
+    }
+
+    @Test(.enabled(if: tellsResidentMemory))
     func roundsOfLoadChatCloseLeaveNothing() async throws {
       func round(_ number: Int) async throws {
         let model = try await scripted()

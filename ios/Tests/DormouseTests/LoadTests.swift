@@ -70,9 +70,8 @@ extension All {
       guard case .path(let path) = try tinyModel("tiny.gguf") else { return }
       let model = try await Dormouse.load(.file(URL(fileURLWithPath: path)))
       #expect(model.info.contextLength == 512)
-      let error = try await failure {
-        try await Dormouse.load(.file(URL(string: "https://example.org/tiny.gguf")!))
-      }
+      let page = try #require(URL(string: "https://example.org/tiny.gguf"))
+      let error = try await failure { try await Dormouse.load(.file(page)) }
       guard case .invalidOptions = error else {
         Issue.record("\(error)")
         return

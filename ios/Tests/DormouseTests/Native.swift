@@ -41,10 +41,30 @@ final class NativeReply: ReplyProtocol {
   }
 
   /// How many tokens the engine began after the reply was cancelled, or none if it was not. The
-  /// stream may have let go of it before its end: the rest is pulled here.
+  /// stream may have let go of it before its end: the rest is pulled here, which is not much.
   func tokensAfterCancel() async throws -> Int? {
-    while end.with({ $0 == nil }), try await !next().isEmpty {}
-    guard case (true, let tokens)? = end.with({ $0 }) else { return nil }
-    return tokens
+    for _ in 0..<100 {
+      if let end = end.with({ $0 }) { return end.cancelled ? end.tokens : nil }
+      if try await next().isEmpty { break }
+    }
+    return nil
+  }
+}
+
+/// A native reply that has nothing to tell until it is cancelled, as in a long prefill.
+final class SilentReply: ReplyProtocol {
+  private let cancelled = Shared(false)
+
+  func next() async throws -> [DormouseGenerated.Event] {
+    let deadline = ContinuousClock.now + .seconds(5)
+    while !cancelled.with({ $0 }) {
+      if ContinuousClock.now > deadline { throw Missing(description: "nobody cancelled") }
+      await Task.yield()
+    }
+    return []
+  }
+
+  func cancel() {
+    cancelled.with { $0 = true }
   }
 }

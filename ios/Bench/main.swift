@@ -1,3 +1,0 @@
-import Dormouse
-
-print(Dormouse.version)
