@@ -18,7 +18,10 @@ func refuse(_ reason: String) -> Never {
   exit(1)
 }
 
-guard exists("ios/Generated/Swift"), exists("ios/Generated/C") else {
+// SwiftPM also asks for the manifest of a release before it has checked it out, when no file of it
+// is on disk: what a release is made of may not depend on that.
+let isRelease = !releasedChecksum.isEmpty
+if !isRelease, !exists("ios/Generated/Swift") || !exists("ios/Generated/C") {
   refuse("ios/Generated is missing: depend on a released version, or run `cargo xtask bindings`")
 }
 
@@ -38,7 +41,7 @@ guard exists("ios/Generated/Swift"), exists("ios/Generated/C") else {
   let engine: Target =
     if exists(built) {
       .binaryTarget(name: "DormouseFFI", path: built)
-    } else if !releasedChecksum.isEmpty {
+    } else if isRelease {
       .binaryTarget(name: "DormouseFFI", url: releasedURL, checksum: releasedChecksum)
     } else {
       refuse(
