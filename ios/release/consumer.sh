@@ -36,7 +36,11 @@ fi
 cp -r ios/release/consumer "$scratch/app"
 cd "$scratch/app"
 export DORMOUSE_RELEASE_URL="file://$scratch/dormouse.git" DORMOUSE_RELEASE_VERSION=$version
-options=(--manifest-cache none --disable-dependency-cache -Xlinker "-L$repository/ios/Generated/lib")
+# Caches of its own: SwiftPM remembers which commit a version of a URL was, for good.
+options=(
+  --manifest-cache none --cache-path "$scratch/cache" --security-path "$scratch/security"
+  -Xlinker "-L$repository/ios/Generated/lib"
+)
 swift build "${options[@]}" --product consumer
 answer=$(.build/debug/consumer "$model")
 echo "$answer"
