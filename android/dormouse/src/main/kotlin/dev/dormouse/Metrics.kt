@@ -1,0 +1,44 @@
+package dev.dormouse
+
+import kotlin.time.Duration
+
+/**
+ * What a reply cost.
+ *
+ * @property timeToFirstToken from the call to the first token chosen; null when there was none
+ * @property promptTokens tokens of the prompt, as they are in the context
+ * @property reusedTokens those of them that were in the KV cache already
+ * @property prefillTokens those of them that were evaluated
+ * @property prefillTime how long that took
+ * @property prefillRate prompt tokens evaluated per second; null when there were none
+ * @property generatedTokens tokens that were chosen, the one that ends the model's turn included
+ * @property decodeTime from the first token chosen to the last
+ * @property decodeRate tokens per second after the first; null when there were fewer than two
+ * @property totalTime from the call to the end
+ * @property stalledTime how long the engine waited for the collector to take events
+ * @property droppedTokens tokens dropped from the context to make room
+ * @property tokensAfterCancel tokens whose computation began after the reply was cancelled
+ * @property kvBytes bytes of the chat's KV cache at the end
+ * @property peakMemory the most bytes that the process ever had resident, where the system tells
+ */
+public class Metrics internal constructor(
+    public val timeToFirstToken: Duration?,
+    public val promptTokens: Long,
+    public val reusedTokens: Long,
+    public val prefillTokens: Long,
+    public val prefillTime: Duration,
+    public val prefillRate: Double?,
+    public val generatedTokens: Long,
+    public val decodeTime: Duration,
+    public val decodeRate: Double?,
+    public val totalTime: Duration,
+    public val stalledTime: Duration,
+    public val droppedTokens: Long,
+    public val tokensAfterCancel: Long,
+    public val kvBytes: Long,
+    public val peakMemory: Long?,
+) {
+    override fun toString(): String =
+        "Metrics(timeToFirstToken=$timeToFirstToken, promptTokens=$promptTokens, reusedTokens=$reusedTokens, " +
+            "prefillRate=$prefillRate, generatedTokens=$generatedTokens, decodeRate=$decodeRate, totalTime=$totalTime)"
+}

@@ -1,0 +1,97 @@
+package dev.dormouse.internal
+
+import dev.dormouse.ChatOptions
+import dev.dormouse.Event
+import dev.dormouse.LoadOptions
+import dev.dormouse.LogLevel
+import dev.dormouse.Message
+import dev.dormouse.ModelInfo
+import dev.dormouse.ModelSource
+import dev.dormouse.Plan
+import dev.dormouse.ReplyOptions
+
+/**
+ * The way to the engine, in terms of the API. Everything fails with `DormouseException` and nothing
+ * else, and what suspends never runs its caller's code on a thread of the engine's.
+ */
+internal interface Bridge {
+    val version: String
+
+    suspend fun plan(source: ModelSource, options: LoadOptions): Plan
+
+    fun beginLoad(source: ModelSource, options: LoadOptions): LoadBridge
+
+    fun setLogger(level: LogLevel, sink: ((LogLevel, String, String) -> Unit)?)
+}
+
+/** A model being loaded. */
+internal interface LoadBridge {
+    /** The next share that is done, from 0 to 1; null once the load has ended, however it ended. */
+    suspend fun progress(): Float?
+
+    /** Waits for the end, and hands the model to [take] before anything can be cancelled. */
+    suspend fun model(take: (ModelBridge) -> Unit)
+
+    /** Ends the load if it runs, and lets go of it. */
+    fun release()
+}
+
+/** A loaded model; [close] is idempotent. */
+internal interface ModelBridge {
+    val info: ModelInfo
+
+    val isClosed: Boolean
+
+    fun newChat(options: ChatOptions): ChatBridge
+
+    suspend fun complete(prompt: String, options: ReplyOptions): ReplyBridge
+
+    suspend fun tokenize(text: String, special: Boolean): List<Int>
+
+    fun detokenize(tokens: List<Int>): String
+
+    fun close()
+}
+
+/** A chat; [close] is idempotent. */
+internal interface ChatBridge {
+    val contextLength: Int
+
+    val contextUsed: Int
+
+    val isClosed: Boolean
+
+    suspend fun send(messages: List<Message>, options: ReplyOptions): ReplyBridge
+
+    suspend fun regenerate(options: ReplyOptions): ReplyBridge
+
+    suspend fun edit(index: Int, message: Message, options: ReplyOptions): ReplyBridge
+
+    fun messages(): List<Message>
+
+    fun setMessages(messages: List<Message>)
+
+    fun setSystem(text: String?)
+
+    fun reset()
+
+    suspend fun save(path: String)
+
+    suspend fun restore(path: String)
+
+    fun cancel()
+
+    fun close()
+}
+
+/** A reply being computed. */
+internal interface ReplyBridge {
+    /** All that has happened since the last call, at least one event; empty once all was given. */
+    suspend fun next(): List<Event>
+
+    /** Ends the reply within one token, if it runs; does not wait. */
+    fun cancel()
+
+    /** Cancels, and lets go of it, which may wait for a token. */
+    fun release()
+}

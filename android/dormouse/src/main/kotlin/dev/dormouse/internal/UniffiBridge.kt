@@ -1,0 +1,160 @@
+package dev.dormouse.internal
+
+import dev.dormouse.ChatOptions
+import dev.dormouse.DormouseException
+import dev.dormouse.Event
+import dev.dormouse.LoadOptions
+import dev.dormouse.LogLevel
+import dev.dormouse.Message
+import dev.dormouse.ModelInfo
+import dev.dormouse.ModelSource
+import dev.dormouse.Plan
+import dev.dormouse.ReplyOptions
+import dev.dormouse.ffi.ChatHandle
+import dev.dormouse.ffi.Disposable
+import dev.dormouse.ffi.Failure
+import dev.dormouse.ffi.InternalException
+import dev.dormouse.ffi.LoadTask
+import dev.dormouse.ffi.LogSink
+import dev.dormouse.ffi.ModelHandle
+import dev.dormouse.ffi.beginLoad
+import dev.dormouse.ffi.engineVersion
+import dev.dormouse.ffi.setLogSink
+import dev.dormouse.ffi.uniffiEnsureInitialized
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.withContext
+import dev.dormouse.ffi.LogLevel as FfiLogLevel
+import dev.dormouse.ffi.Reply as FfiReply
+import dev.dormouse.ffi.plan as ffiPlan
+
+/** The way through what uniffi generates, which is named in this folder's two `Uniffi` files alone. */
+internal object UniffiBridge : Bridge {
+    init {
+        NativeLibrary.load()
+        uniffiEnsureInitialized()
+    }
+
+    override val version: String get() = translated { engineVersion() }
+
+    override suspend fun plan(source: ModelSource, options: LoadOptions): Plan =
+        awaited { ffiPlan(source.toFfi(), options.toFfi()).toApi() }
+
+    override fun beginLoad(source: ModelSource, options: LoadOptions): LoadBridge =
+        translated { UniffiLoad(beginLoad(source.toFfi(), options.toFfi())) }
+
+    override fun setLogger(level: LogLevel, sink: ((LogLevel, String, String) -> Unit)?) =
+        translated {
+            val theirs =
+                sink?.let {
+                    object : LogSink {
+                        override fun log(level: FfiLogLevel, target: String, message: String) =
+                            sink(level.toApi(), target, message)
+                    }
+                }
+            setLogSink(theirs, level.toFfi())
+        }
+}
+
+private class UniffiLoad(private val task: LoadTask) : LoadBridge {
+    override suspend fun progress(): Float? = awaited { task.progress() }
+
+    override suspend fun model(take: (ModelBridge) -> Unit) = awaited { take(UniffiModel(task.model())) }
+
+    override fun release() {
+        task.released { cancel() }
+    }
+}
+
+private class UniffiModel(private val handle: ModelHandle) : ModelBridge {
+    override val info: ModelInfo = translated { handle.info().toApi() }
+
+    override val isClosed: Boolean get() = handle.uniffiIsDestroyed || translated { handle.isClosed() }
+
+    override fun newChat(options: ChatOptions): ChatBridge = translated { UniffiChat(handle.chat(options.toFfi())) }
+
+    override suspend fun complete(prompt: String, options: ReplyOptions): ReplyBridge =
+        awaited { UniffiReply(handle.complete(prompt, options.toFfi())) }
+
+    override suspend fun tokenize(text: String, special: Boolean): List<Int> =
+        awaited { handle.tokenize(text, special).map { it.toInt() } }
+
+    override fun detokenize(tokens: List<Int>): String =
+        translated { handle.detokenize(tokens.map { natural("token", it) }) }
+
+    override fun close() = handle.released { shut() }
+}
+
+private class UniffiChat(private val handle: ChatHandle) : ChatBridge {
+    override val contextLength: Int = translated { handle.contextLength().toApi() }
+
+    override val contextUsed: Int get() = translated { handle.contextUsed().toApi() }
+
+    override val isClosed: Boolean get() = handle.uniffiIsDestroyed || translated { handle.isClosed() }
+
+    override suspend fun send(messages: List<Message>, options: ReplyOptions): ReplyBridge =
+        awaited { UniffiReply(handle.send(messages.map { it.toFfi() }, options.toFfi())) }
+
+    override suspend fun regenerate(options: ReplyOptions): ReplyBridge =
+        awaited { UniffiReply(handle.regenerate(options.toFfi())) }
+
+    override suspend fun edit(index: Int, message: Message, options: ReplyOptions): ReplyBridge =
+        awaited { UniffiReply(handle.edit(natural("index", index), message.toFfi(), options.toFfi())) }
+
+    override fun messages(): List<Message> = translated { handle.messages().map { it.toApi() } }
+
+    override fun setMessages(messages: List<Message>) =
+        translated { handle.setMessages(messages.map { it.toFfi() }) }
+
+    override fun setSystem(text: String?) = translated { handle.setSystem(text) }
+
+    override fun reset() = translated { handle.reset() }
+
+    override suspend fun save(path: String) = awaited { handle.save(path) }
+
+    override suspend fun restore(path: String) = awaited { handle.restore(path) }
+
+    override fun cancel() = unlessReleased { handle.cancel() }
+
+    override fun close() = handle.released { shut() }
+}
+
+private class UniffiReply(private val reply: FfiReply) : ReplyBridge {
+    override suspend fun next(): List<Event> = awaited { reply.next().map { it.toApi() } }
+
+    override fun cancel() = unlessReleased { reply.cancel() }
+
+    override fun release() = reply.released { cancel() }
+}
+
+/** Runs [last] and drops the handle, once. */
+private inline fun <H : Disposable> H.released(last: H.() -> Unit) {
+    unlessReleased { last() }
+    destroy()
+}
+
+private inline fun unlessReleased(call: () -> Unit) {
+    try {
+        translated(call)
+    } catch (_: DormouseException.Closed) {
+        // Then there is nothing to do.
+    }
+}
+
+private suspend fun <T> awaited(call: suspend () -> T): T = withContext(arrivals) { translated { call() } }
+
+/** Runs [call] with its failures as the API has them. */
+@Suppress("ThrowsCount")
+private inline fun <T> translated(call: () -> T): T =
+    try {
+        call()
+    } catch (e: Failure) {
+        throw e.toApi()
+    } catch (_: InternalException) {
+        // Its words may quote a prompt.
+        throw DormouseException.Internal("the bridge", "a panic")
+    } catch (e: CancellationException) {
+        throw e
+    } catch (_: IllegalStateException) {
+        // What the generated code says of a handle that was dropped: by `close`, and nobody else.
+        throw DormouseException.Closed()
+    }

@@ -1,0 +1,214 @@
+package dev.dormouse
+
+import dev.dormouse.internal.ChatBridge
+import dev.dormouse.internal.ReplyBridge
+import dev.dormouse.internal.UniffiBridge
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CoroutineScope
+import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.flow.collect
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.take
+import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.runBlocking
+import kotlinx.coroutines.withContext
+import java.util.Collections
+import kotlin.random.Random
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertIs
+import kotlin.test.assertTrue
+import kotlin.time.Duration.Companion.microseconds
+import kotlin.time.Duration.Companion.seconds
+
+/** Whatever ends an answer early ends native work within one token, and the chat stays usable. */
+internal class CancellationTest {
+    /** The ends of the replies that were let go of before they had one. */
+    private val ends: MutableList<Event.Done> = Collections.synchronizedList(mutableListOf())
+
+    /** A chat whose replies are pulled to their end before they are let go of. */
+    private inner class Watched(private val inner: ChatBridge) : ChatBridge by inner {
+        override suspend fun send(messages: List<Message>, options: ReplyOptions): ReplyBridge =
+            WatchedReply(inner.send(messages, options))
+    }
+
+    private inner class WatchedReply(private val inner: ReplyBridge) : ReplyBridge by inner {
+        override fun release() {
+            inner.cancel()
+            runBlocking {
+                var events = inner.next()
+                while (events.isNotEmpty()) {
+                    ends += events.filterIsInstance<Event.Done>()
+                    events = inner.next()
+                }
+            }
+            inner.release()
+        }
+    }
+
+    private fun tokensAfterCancel(cancel: suspend CoroutineScope.(Chat) -> Unit) =
+        within(120.seconds) {
+            // The engine's part behind the model, to put the watch between.
+            val load = UniffiBridge.beginLoad(scripted, oneThread)
+            var loaded: Model? = null
+            val options = ChatOptions(whenFull = WhenFull.Shift())
+            load.model { model ->
+                loaded = Model(model)
+                ends.clear()
+                val chat = Chat(checkNotNull(loaded), Watched(model.newChat(options)), ReplyOptions())
+                runBlocking {
+                    repeat(TRIES) {
+                        cancel(chat)
+                        if (it % 20 == 0) assertEquals(hello, chat.reply("hi").text)
+                        if (it % 20 == 0) chat.reset()
+                    }
+                }
+                chat.close()
+            }
+            load.release()
+            loaded?.close()
+            val cut = ends.filter { it.finishReason == FinishReason.Cancelled }
+            assertTrue(cut.size >= TRIES * 9 / 10, "only ${cut.size} answers were cut off")
+            val after = cut.map { it.metrics.tokensAfterCancel }.sorted()
+            println("tokens after cancel: p99 ${after[after.size * 99 / 100]}, most ${after.last()}, of ${after.size}")
+            assertTrue(after[after.size * 99 / 100] <= 1, after.toString())
+        }
+
+    private val random = Random(1)
+
+    private suspend fun aMoment() = delay(random.nextInt(1500).microseconds)
+
+    @Test
+    fun `cancelling the job`() =
+        tokensAfterCancel { chat ->
+            val job = launch(Dispatchers.Default, CoroutineStart.UNDISPATCHED) { chat.send("forever").collect() }
+            aMoment()
+            job.cancel()
+        }
+
+    @Test
+    fun `cancelling the job of a collector that is not waiting for the engine`() =
+        tokensAfterCancel { chat ->
+            val job = launch { chat.send("forever").collect { awaitCancellation() } }
+            delay(2.microseconds)
+            aMoment()
+            job.cancel()
+        }
+
+    @Test
+    fun `taking some events`() =
+        tokensAfterCancel { chat -> assertEquals(3, chat.send("forever").take(3).toList().size) }
+
+    @Test
+    fun `breaking out`() =
+        tokensAfterCancel { chat -> assertIs<Event.Token>(chat.send("forever").first()) }
+
+    @Test
+    fun `cancel ends the flow with its end`() =
+        within(120.seconds) {
+            Dormouse.load(scripted, oneThread).use { model ->
+                val chat = model.newChat(ChatOptions(whenFull = WhenFull.Shift()))
+                val after =
+                    List(TRIES) { round ->
+                        var seen = 0
+                        var done: Event.Done? = null
+                        chat.send("forever").collect { event ->
+                            if (++seen == 1 + round % 5) chat.cancel()
+                            if (event is Event.Done) done = event
+                        }
+                        if (round % 20 == 0) chat.reset()
+                        val end = checkNotNull(done)
+                        assertEquals(FinishReason.Cancelled, end.finishReason)
+                        end.metrics.tokensAfterCancel
+                    }.sorted()
+                assertTrue(after[TRIES * 99 / 100] <= 1, after.toString())
+                assertEquals(hello, chat.reply("hi").text)
+            }
+        }
+
+    @Test
+    fun `closing a chat ends its flow`() =
+        within(120.seconds) {
+            Dormouse.load(scripted, oneThread).use { model ->
+                val after =
+                    List(TRIES) { round ->
+                        val chat = model.newChat(ChatOptions(whenFull = WhenFull.Shift()))
+                        var seen = 0
+                        var done: Event.Done? = null
+                        chat.send("forever").collect { event ->
+                            if (++seen == 1 + round % 5) withContext(Dispatchers.Default) { chat.close() }
+                            if (event is Event.Done) done = event
+                        }
+                        val end = checkNotNull(done)
+                        assertEquals(FinishReason.Cancelled, end.finishReason)
+                        end.metrics.tokensAfterCancel
+                    }.sorted()
+                assertTrue(after[TRIES * 99 / 100] <= 1, after.toString())
+            }
+        }
+
+    @Test
+    fun `who cancels and sends again does not find the chat busy`() =
+        within(120.seconds) {
+            Dormouse.load(scripted, oneThread).use { model ->
+                val chat = model.newChat(ChatOptions(whenFull = WhenFull.Shift()))
+                repeat(TRIES) {
+                    val job = launch(Dispatchers.Default) { chat.send("forever").collect() }
+                    if (it % 2 == 0) aMoment()
+                    job.cancel()
+                    assertEquals(hello, chat.reply("hi").text)
+                    if (it % 10 == 0) chat.reset()
+                }
+            }
+        }
+
+    @Test
+    fun `a cancelled collector is told so by its coroutine, and by nothing of ours`() =
+        chatting { chat ->
+            var thrown: Throwable? = null
+            val job =
+                launch(start = CoroutineStart.UNDISPATCHED) {
+                    try {
+                        chat.send("forever").collect { delay(1.seconds) }
+                    } catch (e: CancellationException) {
+                        thrown = e
+                        throw e
+                    }
+                }
+            delay(20.microseconds)
+            job.cancel()
+            job.join()
+            assertIs<CancellationException>(thrown)
+        }
+
+    @Test
+    fun `an unconfined collector may close its chat`() =
+        within {
+            Dormouse.load(scripted, oneThread).use { model ->
+                repeat(20) {
+                    val chat = model.newChat()
+                    val job = launch(Dispatchers.Unconfined) { chat.send("forever").collect { chat.close() } }
+                    job.join()
+                    assertTrue(chat.isClosed)
+                }
+            }
+        }
+
+    @Test
+    fun `what a collector throws reaches its caller, and the chat is free`() =
+        chatting { chat ->
+            class Mine : RuntimeException()
+            repeat(20) {
+                assertIs<Mine>(runCatching { chat.send("forever").collect { throw Mine() } }.exceptionOrNull())
+                assertEquals(hello, chat.reply("hi").text)
+            }
+        }
+
+    private companion object {
+        const val TRIES = 200
+    }
+}

@@ -1,0 +1,158 @@
+package dev.dormouse
+
+import com.sun.jna.NativeLibrary
+import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.async
+import kotlinx.coroutines.cancelAndJoin
+import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.launch
+import kotlinx.coroutines.yield
+import org.junit.jupiter.api.io.TempDir
+import java.io.File
+import java.util.Collections
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
+import kotlin.test.assertIs
+import kotlin.test.assertTrue
+
+internal class DormouseTest {
+    @Test
+    fun `the version is three numbers`() {
+        assertTrue(Regex("""\d+\.\d+\.\d+""").matches(Dormouse.version), Dormouse.version)
+    }
+
+    @Test
+    fun `a plan tells the needs before anything is loaded`() =
+        within {
+            val fits = assertIs<Plan.Fits>(Dormouse.plan(tiny))
+            assertEquals(512, fits.needs.contextLength)
+            assertEquals(fits.needs.total, fits.needs.run { weights + kvCache + buffers })
+            val short = Dormouse.plan(tiny, LoadOptions(contextLength = 64))
+            assertEquals(64, short.needs.contextLength)
+            assertTrue(short.needs.kvCache < fits.needs.kvCache)
+        }
+
+    @Test
+    fun `a plan refuses what the budget does not hold`() =
+        within {
+            val refused = assertIs<Plan.Refused>(Dormouse.plan(tiny, LoadOptions(memory = MemoryBudget.bytes(1000))))
+            assertEquals(1000, refused.allowedBytes)
+            assertTrue(refused.reason.contains("budget"), refused.reason)
+            assertTrue(refused.toString().contains("budget"))
+        }
+
+    @Test
+    fun `progress comes in order and ends at one`() =
+        within {
+            val shares = mutableListOf<Float>()
+            Dormouse.load(scripted, onProgress = { shares += it }).close()
+            assertEquals(shares.sorted(), shares)
+            assertEquals(1f, shares.last())
+            assertTrue(shares.all { it in 0f..1f })
+        }
+
+    @Test
+    fun `what the progress callback throws ends the load`() =
+        within {
+            class Stop : RuntimeException()
+            assertFailsWith<Stop> { Dormouse.load(scripted, onProgress = { throw Stop() }) }
+        }
+
+    @Test
+    fun `a cancelled load throws the coroutine's cancellation`() =
+        within {
+            repeat(50) { round ->
+                val load = async { Dormouse.load(scripted, oneThread) }
+                repeat(round % 7) { yield() }
+                load.cancelAndJoin()
+                if (load.isCancelled) assertFailsWith<CancellationException> { load.await() } else load.await().close()
+            }
+            // Closed when it came too late to be given to anybody: no model's threads are left.
+            untilNoThreads()
+        }
+
+    @Test
+    fun `a model comes out of the middle of an open file`(@TempDir dir: File) =
+        within {
+            val model = File(tinyModels, "scripted.gguf").readBytes()
+            val packed = File(dir, "packed").apply { writeBytes(ByteArray(4096) + model + ByteArray(77)) }
+            val libc = NativeLibrary.getInstance("c")
+            val fd = libc.getFunction("open").invokeInt(arrayOf<Any>(packed.path, 0))
+            val source = ModelSource.Descriptor(fd, 4096, model.size.toLong())
+            assertIs<Plan.Fits>(Dormouse.plan(source))
+            Dormouse.load(source, oneThread).use { loaded ->
+                // Ours to close, and the model does not mind.
+                assertEquals(0, libc.getFunction("close").invokeInt(arrayOf<Any>(fd)))
+                loaded.newChat().use { assertEquals(hello, it.reply("hi").text) }
+            }
+        }
+
+    @Test
+    fun `sources are made of files and paths`() {
+        assertEquals(ModelSource.Path("/a/b.gguf"), ModelSource.file(File("/a/b.gguf")))
+        assertEquals(ModelSource.Path("/a/b.gguf"), ModelSource.file(File("/a/b.gguf").toPath()))
+    }
+
+    @Test
+    fun `budgets are amounts of memory`() {
+        assertEquals(MemoryBudget.bytes(3 shl 20), MemoryBudget.mib(3))
+        assertEquals(MemoryBudget.bytes(1).hashCode(), MemoryBudget.bytes(1).hashCode())
+        assertEquals(2500L shl 20, MemoryBudget.mib(2500).bytes)
+        assertFailsWith<DormouseException.InvalidOptions> { MemoryBudget.mib(-1) }
+    }
+
+    @Test
+    fun `options without effect are told`() =
+        within {
+            Dormouse.load(scripted, LoadOptions(energy = EnergyPolicy.Saver)).use { model ->
+                assertTrue(model.info.notInForce.any { it.startsWith("energy") }, model.info.notInForce.toString())
+            }
+            Dormouse.load(scripted, LoadOptions(energy = EnergyPolicy.Performance)).use { model ->
+                assertEquals(emptyList(), model.info.notInForce)
+            }
+        }
+
+    @Test
+    fun `log records reach the sink, without words of the conversation, until it is taken away`() =
+        within {
+            val records = Collections.synchronizedList(mutableListOf<Triple<LogLevel, String, String>>())
+            try {
+                Dormouse.setLogger(LogLevel.Trace) { level, target, message ->
+                    records += Triple(level, target, message)
+                    error("what a sink throws is dropped")
+                }
+                provokePanic()
+                val panic = records.single { it.first == LogLevel.Error }
+                assertTrue(panic.third.contains("model.rs:"), panic.third)
+                assertFalse(records.any { it.third.contains("provoke") }, records.toString())
+                Dormouse.setLogger(LogLevel.Error, null)
+                records.clear()
+                provokePanic()
+                assertEquals(emptyList(), records.toList())
+            } finally {
+                Dormouse.setLogger(LogLevel.Error, null)
+            }
+        }
+
+    @Test
+    fun `several models and chats answer side by side`() =
+        within {
+            Dormouse.load(scripted, oneThread).use { one ->
+                Dormouse.load(tiny, oneThread).use { two ->
+                    coroutineScope {
+                        repeat(3) {
+                            launch { one.newChat().use { chat -> repeat(3) { assertEquals(hello, chat.reply("hi").text) } } }
+                            launch {
+                                two.newChat().use { chat ->
+                                    val reply = chat.reply("hi", ReplyOptions(maxTokens = 20))
+                                    assertTrue(reply.metrics.generatedTokens in 1..20)
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+}

@@ -1,0 +1,233 @@
+package dev.dormouse
+
+import kotlinx.coroutines.CoroutineStart
+import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.flow.first
+import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.launch
+import org.junit.jupiter.api.io.TempDir
+import java.io.File
+import kotlin.test.Test
+import kotlin.test.assertEquals
+import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
+import kotlin.test.assertNotNull
+import kotlin.test.assertTrue
+
+/** Every kind of error, raised for real. */
+internal class ErrorsTest {
+    @TempDir
+    lateinit var dir: File
+
+    private val secret = "the user's secret words"
+
+    private fun patched(patch: (ByteArray) -> ByteArray): ModelSource {
+        val bytes = patch(File(tinyModels, "tiny.gguf").readBytes())
+        return ModelSource.file(File.createTempFile("patched", ".gguf", dir).apply { writeBytes(bytes) })
+    }
+
+    /** Replaces what follows [key] and the 4 bytes of a type and 8 of a length. */
+    private fun ByteArray.withValue(key: String, value: String): ByteArray {
+        val at = toString(Charsets.ISO_8859_1).indexOf(key)
+        check(at > 0) { "$key is not in the file" }
+        value.toByteArray().copyInto(this, at + key.length + 12)
+        return this
+    }
+
+    @Test
+    fun `a missing file is not found`() =
+        within {
+            val source = ModelSource.Path(File(dir, "nothing.gguf").path)
+            for (call in listOf<suspend () -> Any>({ Dormouse.load(source) }, { Dormouse.plan(source) })) {
+                val error = assertFailsWith<DormouseException.NotFound> { call() }
+                assertTrue(error.what.contains("nothing.gguf"), error.what)
+                assertEquals("not found: ${error.what}", error.message)
+            }
+        }
+
+    @Test
+    fun `a file that cannot be read or written is told with the system's number`() {
+        within {
+            val error = assertFailsWith<DormouseException.Io> { Dormouse.load(ModelSource.Descriptor(9999, 0, 100)) }
+            assertEquals(EBADF, error.code)
+        }
+        chatting { chat ->
+            assertNotNull(assertFailsWith<DormouseException.Io> { chat.save(dir) }.message)
+            val bad = File(dir, "bad.json").apply { writeText("{ $secret") }
+            val error = assertFailsWith<DormouseException.Io> { chat.restore(bad) }
+            assertFalse(error.message.orEmpty().contains(secret), error.message)
+            assertFailsWith<DormouseException.NotFound> { chat.restore(File(dir, "nothing.json")) }
+        }
+    }
+
+    @Test
+    fun `a damaged file is corrupt`() =
+        within {
+            val cut = patched { it.copyOf(it.size / 2) }
+            val noise = patched { bytes -> ByteArray(bytes.size) { (it * 31).toByte() } }
+            for (source in listOf(cut, noise)) {
+                val error = assertFailsWith<DormouseException.CorruptModel> { Dormouse.load(source) }
+                assertTrue(error.place.isNotEmpty() && error.why.isNotEmpty())
+                assertFailsWith<DormouseException.CorruptModel> { Dormouse.plan(source) }
+            }
+        }
+
+    @Test
+    fun `an architecture that the engine lacks is unsupported`() =
+        within {
+            val source = patched { it.withValue("general.architecture", "lxama") }
+            val error = assertFailsWith<DormouseException.UnsupportedModel> { Dormouse.load(source) }
+            assertTrue(error.what.contains("lxama"), error.what)
+            assertFailsWith<DormouseException.UnsupportedModel> { Dormouse.plan(source) }
+        }
+
+    @Test
+    fun `a budget that is too small is told, in bytes`() =
+        within {
+            val needs = Dormouse.plan(tiny).needs
+            val error =
+                assertFailsWith<DormouseException.OutOfMemory> {
+                    Dormouse.load(tiny, LoadOptions(memory = MemoryBudget.bytes(1000)))
+                }
+            assertEquals(1000, error.budget)
+            assertTrue(error.needed in 1001..needs.total, "$error, $needs")
+            // Room for one chat, and not for two.
+            val one = LoadOptions(memory = MemoryBudget.bytes(needs.total + needs.kvCache / 2))
+            Dormouse.load(tiny, one).use { model ->
+                model.newChat().use {
+                    assertFailsWith<DormouseException.OutOfMemory> { model.newChat() }
+                    assertFailsWith<DormouseException.OutOfMemory> { model.complete("a").toList() }
+                }
+                model.newChat().close()
+            }
+        }
+
+    @Test
+    fun `a prompt that does not fit finds the context full, and the history stays`() =
+        chatting(ChatOptions(contextLength = 32)) { chat ->
+            val error = assertFailsWith<DormouseException.ContextFull> { chat.reply(secret.repeat(9)) }
+            assertEquals(32, error.max)
+            assertTrue(error.used > 32)
+            assertFalse(error.message.orEmpty().contains("secret"))
+            assertEquals(emptyList(), chat.messages)
+        }
+
+    @Test
+    fun `options outside their range are invalid`() {
+        within {
+            for (options in listOf(
+                LoadOptions(threads = 0),
+                LoadOptions(threads = -1),
+                LoadOptions(threads = 257),
+                LoadOptions(contextLength = 0),
+                LoadOptions(contextLength = -5),
+                LoadOptions(contextLength = 1_000_000_000),
+            )) {
+                val error = assertFailsWith<DormouseException.InvalidOptions>("$options") { Dormouse.load(tiny, options).close() }
+                assertTrue(error.what.any { it.isDigit() }, error.what)
+            }
+            assertFailsWith<DormouseException.InvalidOptions> { Dormouse.load(ModelSource.Descriptor(-1, 0, 1)) }
+            assertFailsWith<DormouseException.InvalidOptions> { Dormouse.load(ModelSource.Descriptor(0, -1, 1)) }
+        }
+        chatting { chat ->
+            for (options in listOf(
+                ReplyOptions(SamplerOptions(temperature = -1f)),
+                ReplyOptions(SamplerOptions(temperature = Float.NaN)),
+                ReplyOptions(SamplerOptions(topK = -1)),
+                ReplyOptions(SamplerOptions(topP = 2f)),
+                ReplyOptions(SamplerOptions(logitBias = mapOf(-1 to 1f))),
+                ReplyOptions(stop = listOf("")),
+                ReplyOptions(tools = listOf(Tool("t", "d", secret))),
+                ReplyOptions(templateVariables = "[$secret]"),
+                ReplyOptions(templateVariables = "[$secret]", thinking = true),
+            )) {
+                val error = assertFailsWith<DormouseException.InvalidOptions>("$options") { chat.reply(secret, options) }
+                assertFalse(error.what.contains(secret), error.what)
+            }
+            assertFailsWith<DormouseException.InvalidOptions> { chat.regenerate().toList() }
+            assertFailsWith<DormouseException.InvalidOptions> { chat.edit(0, "x").toList() }
+            assertFailsWith<DormouseException.InvalidOptions> { chat.edit(-1, "x").toList() }
+            assertFailsWith<DormouseException.InvalidOptions> { chat.model.detokenize(listOf(1_000_000)) }
+            assertFailsWith<DormouseException.InvalidOptions> { chat.model.newChat(ChatOptions(contextLength = -1)) }
+            assertFailsWith<DormouseException.InvalidOptions> { chat.model.complete("").toList() }
+            val call = Message(Role.Assistant, emptyList(), toolCalls = listOf(ToolCall("t", secret)))
+            assertFailsWith<DormouseException.InvalidOptions> { chat.setMessages(listOf(call)) }
+            assertEquals(hello, chat.reply("hi").text)
+        }
+    }
+
+    @Test
+    fun `a template that fails says why`() =
+        within {
+            assertFailsWith<DormouseException.Template> { Dormouse.load(tiny, LoadOptions(chatTemplate = "{% if %}")) }
+            val refusing = LoadOptions(chatTemplate = "{{ raise_exception('only users') }}")
+            Dormouse.load(tiny, refusing).use { model ->
+                model.newChat().use { chat ->
+                    val error = assertFailsWith<DormouseException.Template> { chat.reply(secret) }
+                    assertTrue(error.why.contains("only users"), error.why)
+                    assertEquals(emptyList(), chat.messages)
+                }
+            }
+        }
+
+    @Test
+    fun `a second answer at a time finds the chat busy`() =
+        chatting { chat ->
+            val running = launch(start = CoroutineStart.UNDISPATCHED) { chat.send("forever").collect { awaitCancellation() } }
+            while (true) {
+                val error = runCatching { chat.contextUsed }.exceptionOrNull()
+                if (error is DormouseException.Busy) break
+            }
+            assertFailsWith<DormouseException.Busy> { chat.send("hi").first() }
+            assertFailsWith<DormouseException.Busy> { chat.setSystem("x") }
+            assertFailsWith<DormouseException.Busy> { chat.setMessages(emptyList()) }
+            assertFailsWith<DormouseException.Busy> { chat.reset() }
+            running.cancel()
+            assertEquals(hello, chat.reply("hi").text)
+        }
+
+    @Test
+    fun `a closed chat says so`() =
+        within {
+            Dormouse.load(scripted, oneThread).use { model ->
+                val chat = model.newChat()
+                repeat(2) { chat.close() }
+                assertTrue(chat.isClosed)
+                assertFalse(model.isClosed)
+                assertEquals(1024, chat.contextLength)
+                chat.cancel()
+                for (call in listOf<suspend () -> Any?>(
+                    { chat.reply("a") },
+                    { chat.regenerate().toList() },
+                    { chat.edit(0, "a").toList() },
+                    { chat.messages },
+                    { chat.contextUsed },
+                    { chat.setMessages(emptyList()) },
+                    { chat.setSystem(null) },
+                    { chat.reset() },
+                    { chat.save(File(dir, "x")) },
+                    { chat.restore(File(dir, "x")) },
+                )) {
+                    assertEquals("closed", assertFailsWith<DormouseException.Closed> { call() }.message)
+                }
+            }
+        }
+
+    @Test
+    fun `a panic is an internal error with its place, and the app lives on`() =
+        within {
+            val error = provokePanic()
+            assertTrue(Regex(""".*model\.rs:\d+:\d+""").matches(error.place), error.place)
+            assertFalse(error.message.orEmpty().contains("provoke"), error.message)
+            Dormouse.load(scripted, oneThread).use { model ->
+                assertFailsWith<DormouseException.Internal> { model.tokenize("\u0000provoke a panic") }
+                assertTrue(model.countTokens("tick") > 0)
+                model.newChat().use { assertEquals(hello, it.reply("hi").text) }
+            }
+        }
+
+    private companion object {
+        /** "Bad file descriptor", on Linux and everywhere else. */
+        const val EBADF = 9
+    }
+}

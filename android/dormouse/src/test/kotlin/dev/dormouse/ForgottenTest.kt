@@ -1,0 +1,58 @@
+package dev.dormouse
+
+import kotlinx.coroutines.delay
+import kotlinx.coroutines.flow.first
+import kotlin.test.Test
+import kotlin.test.assertFailsWith
+import kotlin.test.assertTrue
+import kotlin.time.Duration.Companion.milliseconds
+
+/** What nobody holds any more gives its memory back. */
+internal class ForgottenTest {
+    private suspend fun opens(model: Model): Boolean =
+        try {
+            model.newChat().close()
+            true
+        } catch (_: DormouseException.OutOfMemory) {
+            false
+        }
+
+    @Test
+    fun `a forgotten chat leaves its memory to the next`() =
+        within {
+            val needs = Dormouse.plan(scripted).needs
+            val options = LoadOptions(memory = MemoryBudget.bytes(needs.total + needs.kvCache / 2), threads = 1)
+            Dormouse.load(scripted, options).use { model ->
+                repeat(3) {
+                    forget(model)
+                    assertFailsWith<DormouseException.OutOfMemory> { model.newChat() }
+                    while (!opens(model)) {
+                        System.gc()
+                        delay(10.milliseconds)
+                    }
+                }
+            }
+        }
+
+    private suspend fun forget(model: Model) {
+        val chat = model.newChat()
+        chat.send("forever").first()
+        // In use until here, whatever the compiler thinks.
+        check(!chat.isClosed)
+    }
+
+    @Test
+    fun `a forgotten model goes with its chats and threads`() =
+        within {
+            untilNoThreads()
+            forgetModel()
+            untilNoThreads()
+        }
+
+    private suspend fun forgetModel() {
+        val model = Dormouse.load(scripted, LoadOptions(threads = 2))
+        val chats = List(3) { model.newChat() }
+        chats.forEach { it.send("forever").first() }
+        assertTrue(engineThreads().size >= chats.size, engineThreads().toString())
+    }
+}
