@@ -10,6 +10,7 @@ mod chat;
 mod failure;
 mod fetch;
 mod models;
+mod package;
 mod process;
 mod suites;
 mod summary;
@@ -49,6 +50,9 @@ enum Command {
     },
     /// Fetch the models that the tests use and print their folder.
     Models,
+    /// Build what apps take in, and check it.
+    #[command(subcommand)]
+    Package(package::Package),
     /// Run every suite and close with one line a suite.
     Test(test::Options),
 }
@@ -73,6 +77,7 @@ fn run(command: Command) -> Result<ExitCode> {
             println!("{}", folder.display());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Package(package) => package::run(&package),
         Command::Test(options) => test::run(&options),
     }
 }
