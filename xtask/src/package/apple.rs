@@ -126,14 +126,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         fs::read_to_string(&manifest).map_err(|error| Failure::io("read", &manifest, &error))?;
     xcframework::write(&bundle, &slices, &header, &manifest)?;
     let privacy = Value::parse(&manifest)?;
-    let faults = xcframework::faults(&bundle, &targets, &privacy)?;
-    if !faults.is_empty() {
-        return Err(Failure(format!(
-            "{} cannot be shipped:\n  {}",
-            bundle.display(),
-            faults.join("\n  ")
-        )));
-    }
+    super::sound(&bundle, &xcframework::faults(&bundle, &targets, &privacy)?)?;
     let zip = out.join(format!("{MODULE}.xcframework.zip"));
     let mut entries = archive::tree(&bundle)?;
     for entry in &mut entries {

@@ -1,5 +1,8 @@
 //! `cargo xtask package`: the artefacts that apps take in, built, opened again and checked.
 
+mod aar;
+#[cfg(test)]
+mod aar_tests;
 mod abi;
 mod apple;
 mod archive;
@@ -8,6 +11,9 @@ mod debian;
 mod elf;
 mod link;
 mod macho;
+#[cfg(test)]
+mod macho_fixture;
+mod maven;
 mod native;
 mod plist;
 mod privacy;
@@ -16,9 +22,12 @@ mod so_checks;
 #[cfg(test)]
 mod so_fixture;
 mod xcframework;
+#[cfg(test)]
+mod xcframework_tests;
 
 use clap::{Args, Subcommand};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::failure::{Failure, Result};
@@ -46,6 +55,23 @@ pub(crate) struct Android {
     /// The folder for what is made; target/package/android by default.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// A jar of our classes, one for each Kotlin module.
+    #[arg(
+        long = "jar",
+        value_name = "JAR",
+        required_unless_present = "native_only"
+    )]
+    jars: Vec<PathBuf>,
+    /// A jar or folder of Kotlin sources, one for each module.
+    #[arg(
+        long = "sources",
+        value_name = "PATH",
+        required_unless_present = "native_only"
+    )]
+    sources: Vec<PathBuf>,
+    /// The jar or folder of the documentation.
+    #[arg(long, value_name = "PATH", required_unless_present = "native_only")]
+    docs: Option<PathBuf>,
 }
 
 /// Runs `cargo xtask package`.
@@ -67,16 +93,53 @@ fn android(options: &Android) -> Result<()> {
         abis => abis,
     };
     native::build(abis, &out)?;
-    if options.native_only {
+    let (false, Some(docs)) = (options.native_only, &options.docs) else {
+        return Ok(());
+    };
+    let root = process::root();
+    let read = |path: &str| {
+        let path = root.join(path);
+        fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    let mut properties = maven::properties(&read("android/pom.xml")?);
+    properties.insert("dormouse.version".into(), version.into());
+    let pom = maven::fill(&read("android/aar/pom.xml")?, &properties)?;
+
+    let repository = out.join("maven");
+    let aar = maven::place(&repository, version, ".aar");
+    aar::write(&aar, &root, &options.jars, &out, abis)?;
+    maven::write(
+        &repository,
+        version,
+        &pom,
+        aar::merge(&options.sources)?,
+        aar::merge(&[docs])?,
+    )?;
+    let bionic = bionic::Bionic::committed(&root)?;
+    sound(&aar, &aar::faults(&aar, &root, abis, &bionic)?)?;
+    sound(&repository, &maven::faults(&repository, version)?)?;
+    let size = fs::metadata(&aar).map_err(|error| Failure::io("read", &aar, &error))?;
+    println!("{}: {} bytes", aar.display(), size.len());
+    Ok(())
+}
+
+/// Refuses what has a fault; the message has all of them.
+fn sound(path: &Path, faults: &[String]) -> Result<()> {
+    if faults.is_empty() {
         return Ok(());
     }
-    Err(Failure("the AAR".into()))
+    Err(Failure(format!(
+        "{} cannot be shipped:\n  {}",
+        path.display(),
+        faults.join("\n  ")
+    )))
 }
 
 /// The folder of a package.
-fn out(chosen: Option<&std::path::Path>, name: &str) -> PathBuf {
+fn out(chosen: Option<&Path>, name: &str) -> PathBuf {
     chosen.map_or_else(
         || process::root().join("target/package").join(name),
-        std::path::Path::to_path_buf,
+        Path::to_path_buf,
     )
 }

@@ -8,7 +8,7 @@ use super::abi::Abi;
 use super::bionic::Bionic;
 use super::link::Linker;
 use super::rust::{self, Toolchain};
-use super::so_checks::{Wanted, faults};
+use super::so_checks::{self, Wanted};
 use crate::failure::{Failure, Result};
 use crate::process;
 
@@ -59,23 +59,24 @@ pub(crate) fn build(abis: &[Abi], out: &Path) -> Result<()> {
 ///
 /// # Errors
 /// If it cannot be read or is not fit to be shipped; the message has all reasons.
-pub(crate) fn check(path: &Path, abi: Abi, bionic: &Bionic) -> Result<usize> {
+fn check(path: &Path, abi: Abi, bionic: &Bionic) -> Result<usize> {
     let bytes = fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
+    super::sound(path, &faults(&bytes, abi, bionic)?)?;
+    Ok(bytes.len())
+}
+
+/// Everything that is wrong with the library of an ABI.
+///
+/// # Errors
+/// If it is no shared library that can be read.
+pub(crate) fn faults(bytes: &[u8], abi: Abi, bionic: &Bionic) -> Result<Vec<String>> {
     let wanted = Wanted {
         machine: abi.machine(),
         soname: LIBRARY,
         limit: LIMIT,
         bionic,
     };
-    let faults = faults(&bytes, &wanted)?;
-    if faults.is_empty() {
-        return Ok(bytes.len());
-    }
-    Err(Failure(format!(
-        "{} cannot be shipped:\n  {}",
-        path.display(),
-        faults.join("\n  ")
-    )))
+    so_checks::faults(bytes, &wanted)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
