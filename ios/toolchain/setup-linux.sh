@@ -30,7 +30,11 @@ refuse() {
 
 if ! command -v mmdebstrap >/dev/null; then
   echo "+ apt-get install mmdebstrap"
-  apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends mmdebstrap >/dev/null
+  install() {
+    apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends mmdebstrap >/dev/null
+  }
+  # The lists may be old, or not there at all.
+  install || { apt-get update -qq && install; }
 fi
 
 # The machine's own mirror, in either of the two ways to write it down.

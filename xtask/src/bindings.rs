@@ -18,6 +18,16 @@ pub(crate) fn folder() -> PathBuf {
     process::root().join("target").join("bindings")
 }
 
+/// The shared library in [`folder`].
+pub(crate) fn shared_library() -> PathBuf {
+    folder().join("lib").join(shared_name())
+}
+
+fn shared_name() -> String {
+    let (prefix, suffix) = (std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+    format!("{prefix}dormouse_ffi{suffix}")
+}
+
 /// Writes [`folder`] anew.
 ///
 /// # Errors
@@ -57,14 +67,7 @@ fn library(lib: &Path) -> Result<PathBuf> {
     let mut command = cargo(&["build", "--release", "--package", "dormouse-ffi"]);
     process::run(command.args(["--features", FEATURES]))?;
     fs::create_dir_all(lib).map_err(|e| failed("make", lib, &e))?;
-    let names = [
-        format!(
-            "{}dormouse_ffi{}",
-            std::env::consts::DLL_PREFIX,
-            std::env::consts::DLL_SUFFIX
-        ),
-        "libdormouse_ffi.a".to_owned(),
-    ];
+    let names = [shared_name(), "libdormouse_ffi.a".to_owned()];
     for name in &names {
         let from = target().join("release").join(name);
         fs::copy(&from, lib.join(name)).map_err(|e| failed("copy", &from, &e))?;

@@ -38,9 +38,24 @@ pub(crate) fn models_dir(
             .filter(|value| !value.is_empty())
             .map(PathBuf::from)
     };
-    if let Some(dir) = set("DORMOUSE_CACHE") {
-        return Ok(dir);
+    match set("DORMOUSE_CACHE") {
+        Some(dir) => Ok(dir),
+        None => Ok(user_dir(system, env)?.join("models")),
     }
+}
+
+/// The folder of tools that suites set up for themselves. Nothing in it is needed: what is missing
+/// is made anew.
+pub(crate) fn tools_dir(system: System, env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
+    Ok(user_dir(system, env)?.join("tools"))
+}
+
+fn user_dir(system: System, env: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
+    let set = |name: &str| {
+        env(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let base = match system {
         System::Windows => set("LOCALAPPDATA"),
         System::MacOs => set("HOME").map(|home| home.join("Library/Caches")),
@@ -49,13 +64,12 @@ pub(crate) fn models_dir(
             .filter(|dir| dir.is_absolute())
             .or_else(|| set("HOME").map(|home| home.join(".cache"))),
     };
-    base.map(|dir| dir.join("dormouse").join("models"))
-        .ok_or_else(|| {
-            Failure(
-                "no cache folder: neither HOME nor its like is set; name one with DORMOUSE_CACHE"
-                    .into(),
-            )
-        })
+    base.map(|dir| dir.join("dormouse")).ok_or_else(|| {
+        Failure(
+            "no cache folder: neither HOME nor its like is set; name one with DORMOUSE_CACHE"
+                .into(),
+        )
+    })
 }
 
 #[cfg(test)]

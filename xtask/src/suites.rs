@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::failure::Result;
 use crate::fetch::Fetcher;
+use crate::platforms;
 use crate::process;
 
 /// The oldest compiler we promise to build with.
@@ -82,8 +83,11 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "all tests that need no model, release build",
         budget: Duration::from_secs(420),
         plan: |setup| {
-            let words = ["test", "--release", "--workspace", "--features", FEATURES];
-            Ok(Plan::Run(vec![test(setup, &words)]))
+            let words = "test --release --workspace --exclude dormouse-ffi \
+                         --exclude dormouse-bindgen --features";
+            let mut command = test(setup, &split(words));
+            command.arg(FEATURES);
+            Ok(Plan::Run(vec![command]))
         },
     },
     Suite {
@@ -100,6 +104,36 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "tests on both real models (fetches 330 MiB once)",
         budget: Duration::from_secs(420),
         plan: models,
+    },
+    Suite {
+        name: "ffi",
+        about: "the bridge: every error, the committed conversations, a Java VM",
+        budget: Duration::from_secs(180),
+        plan: platforms::ffi,
+    },
+    Suite {
+        name: "kotlin",
+        about: "the Kotlin layer on a Java VM, with the real library",
+        budget: Duration::from_secs(420),
+        plan: platforms::kotlin,
+    },
+    Suite {
+        name: "swift",
+        about: "the Swift package on this machine, with the real library",
+        budget: Duration::from_secs(420),
+        plan: platforms::swift,
+    },
+    Suite {
+        name: "android",
+        about: "the library for Android phones, built and opened again",
+        budget: Duration::from_secs(600),
+        plan: platforms::android,
+    },
+    Suite {
+        name: "apple",
+        about: "the XCFramework, built and opened again",
+        budget: Duration::from_secs(600),
+        plan: platforms::apple,
     },
     Suite {
         name: "msrv",

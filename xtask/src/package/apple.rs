@@ -9,12 +9,12 @@ use std::process::Command;
 use std::time::Instant;
 
 use super::archive;
-use super::debian;
 use super::link::LLVM;
 use super::macho;
 use super::plist::Value;
 use super::rust::{self, Toolchain};
 use super::xcframework::{self, Slice};
+use crate::debian;
 use crate::failure::{Failure, Result};
 use crate::process;
 

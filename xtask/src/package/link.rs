@@ -10,8 +10,8 @@ use std::process::Command;
 
 use super::abi::{API, Abi};
 use super::bionic::Bionic;
-use super::debian;
 use super::rust;
+use crate::debian;
 use crate::failure::{Failure, Result};
 use crate::process;
 

@@ -7,7 +7,6 @@ mod abi;
 mod apple;
 mod archive;
 mod bionic;
-mod debian;
 mod elf;
 mod link;
 mod macho;

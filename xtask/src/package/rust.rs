@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::debian;
+use crate::debian;
 use crate::failure::{Failure, Result};
 use crate::process;
 

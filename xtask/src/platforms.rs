@@ -1,0 +1,187 @@
+//! The suites of the bridge and the platforms: what each runs, and how its tools are come by.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bindings;
+use crate::cache;
+use crate::debian;
+use crate::failure::Result;
+use crate::fetch::Fetcher;
+use crate::process;
+use crate::suites::{Plan, Setup};
+
+/// What a suite needs beside Rust: how to see that it is there, and Debian's packages for it.
+struct Tool {
+    name: &'static str,
+    probe: &'static [&'static str],
+    packages: &'static [&'static str],
+}
+
+const JDK: Tool = Tool {
+    name: "a JDK",
+    probe: &["javac", "-version"],
+    packages: &["openjdk-17-jdk-headless"],
+};
+const MAVEN: Tool = Tool {
+    name: "Maven",
+    probe: &["mvn", "--version"],
+    packages: &["maven"],
+};
+
+/// Why the tools are not all there; none if they are.
+fn missing(setup: &Setup, tools: &[Tool]) -> Option<String> {
+    for tool in tools {
+        let there = || {
+            let mut probe = Command::new(tool.probe[0]);
+            process::succeeds(probe.args(&tool.probe[1..]))
+        };
+        if there() {
+            continue;
+        }
+        let packages = tool.packages.join(" ");
+        if !setup.install {
+            return Some(format!(
+                "{} is not installed (apt-get install {packages})",
+                tool.name
+            ));
+        }
+        if let Err(failure) = debian::install(tool.packages) {
+            return Some(format!("{}: {failure}", tool.name));
+        }
+    }
+    None
+}
+
+/// This program with other arguments.
+fn xtask(words: &[&str]) -> Result<Command> {
+    let program = std::env::current_exe()
+        .map_err(|e| crate::failure::Failure(format!("cannot find this program: {e}")))?;
+    let mut command = Command::new(program);
+    command.args(words).current_dir(process::root());
+    Ok(command)
+}
+
+/// The folder of real models; none where they cannot be fetched, and why.
+fn models() -> std::result::Result<PathBuf, String> {
+    Fetcher::from_env()
+        .and_then(|fetcher| fetcher.all())
+        .map_err(|failure| failure.to_string())
+}
+
+/// The bridge's own tests, a Java VM in one of them.
+pub(crate) fn ffi(setup: &Setup) -> Result<Plan> {
+    if let Some(why) = missing(setup, &[JDK]) {
+        return Ok(Plan::NotRun(why));
+    }
+    let folder = match models() {
+        Ok(folder) => folder,
+        Err(why) => return Ok(Plan::NotRun(why)),
+    };
+    let mut test = process::cargo();
+    test.current_dir(process::root())
+        .args(["test", "--release", "--package", "dormouse-ffi"])
+        .args(["--package", "dormouse-bindgen", "--features"])
+        .arg("dormouse-ffi/jvm,dormouse-ffi/provoke-panics")
+        .env("DORMOUSE_MODELS", folder);
+    Ok(Plan::Run(vec![test]))
+}
+
+/// The Kotlin layer on this machine's Java VM, with the real library.
+pub(crate) fn kotlin(setup: &Setup) -> Result<Plan> {
+    if let Some(why) = missing(setup, &[JDK, MAVEN]) {
+        return Ok(Plan::NotRun(why));
+    }
+    let folder = match models() {
+        Ok(folder) => folder,
+        Err(why) => return Ok(Plan::NotRun(why)),
+    };
+    let made = bindings::folder();
+    let mut maven = Command::new("mvn");
+    maven
+        .current_dir(process::root())
+        .args(["-B", "-ntp", "-f", "android", "verify"])
+        .arg(property("library", &bindings::shared_library()))
+        .arg(property("generated", &made.join("kotlin")))
+        .arg(property("tinyModels", &made.join("models")))
+        .arg(property("models", &folder))
+        .arg(format!("-Ddormouse.long={}", setup.long));
+    Ok(Plan::Run(vec![xtask(&["bindings"])?, maven]))
+}
+
+fn property(name: &str, value: &Path) -> String {
+    format!("-Ddormouse.{name}={}", value.display())
+}
+
+/// The Swift package on this machine, with the real library: tests, format, documentation, the
+/// committed API, and a package that depends on a release.
+pub(crate) fn swift(setup: &Setup) -> Result<Plan> {
+    let has_swift = process::succeeds(Command::new("swift").arg("--version"));
+    let root = cache::tools_dir(cache::System::HERE, |name| std::env::var_os(name))?.join("swift");
+    let marked = root.join(".dormouse-swift-6.0").is_file();
+    if !has_swift && !marked && !setup.install {
+        return Ok(Plan::NotRun(
+            "there is no swift on the PATH (on Debian, as root, --require-all sets one up)".into(),
+        ));
+    }
+    let folder = match models() {
+        Ok(folder) => folder,
+        Err(why) => return Ok(Plan::NotRun(why)),
+    };
+    let made = bindings::folder();
+    let mut set_up = script("ios/toolchain/setup-linux.sh");
+    set_up.arg(&root);
+    let mut place = script("ios/toolchain/place.sh");
+    place
+        .arg(made.join("swift"))
+        .arg(made.join("lib").join("libdormouse_ffi.a"));
+    let in_swift = |words: &str| {
+        let mut command = script("ios/toolchain/run.sh");
+        command
+            .arg(&root)
+            .args(words.split(' '))
+            .env("DORMOUSE_TINY_MODELS", made.join("models"))
+            .env("DORMOUSE_MODELS", &folder);
+        if setup.long {
+            command.env("DORMOUSE_LONG", "1");
+        }
+        command
+    };
+    let mut consumer = in_swift("ios/release/consumer.sh");
+    consumer.arg(made.join("models").join("scripted.gguf"));
+    Ok(Plan::Run(vec![
+        xtask(&["bindings"])?,
+        place,
+        set_up,
+        in_swift("swift format lint -r --strict Package.swift ios/Sources ios/Tests ios/Bench"),
+        in_swift("swift test --manifest-cache none -Xswiftc -warnings-as-errors"),
+        in_swift("ios/toolchain/api.sh"),
+        in_swift("ios/toolchain/docs.sh"),
+        consumer,
+    ]))
+}
+
+fn script(path: &str) -> Command {
+    let root = process::root();
+    let mut command = Command::new(root.join(path));
+    command.current_dir(root);
+    command
+}
+
+/// The Android libraries, built and opened again: the one that phones use, or all of them.
+pub(crate) fn android(setup: &Setup) -> Result<Plan> {
+    let mut package = xtask(&["package", "android", "--native-only"])?;
+    if !setup.long {
+        package.args(["--abi", "arm64-v8a"]);
+    }
+    Ok(Plan::Run(vec![package]))
+}
+
+/// The XCFramework, built and opened again: the slice that phones use, or all of them.
+pub(crate) fn apple(setup: &Setup) -> Result<Plan> {
+    let mut package = xtask(&["package", "apple"])?;
+    if !setup.long {
+        package.args(["--target", "aarch64-apple-ios"]);
+    }
+    Ok(Plan::Run(vec![package]))
+}
