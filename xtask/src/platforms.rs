@@ -168,9 +168,9 @@ fn script(path: &str) -> Command {
     command
 }
 
-/// The Android libraries, built and opened again: the one that phones use, or all of them.
+/// The Android libraries, built, opened again, and run on Linux: the one that phones use, or all.
 pub(crate) fn android(setup: &Setup) -> Result<Plan> {
-    let mut package = xtask(&["package", "android", "--native-only"])?;
+    let mut package = xtask(&["package", "android", "--native-only", "--smoke"])?;
     if !setup.long {
         package.args(["--abi", "arm64-v8a"]);
     }

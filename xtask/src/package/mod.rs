@@ -17,6 +17,7 @@ mod native;
 mod plist;
 mod privacy;
 mod rust;
+mod smoke;
 mod so_checks;
 #[cfg(test)]
 mod so_fixture;
@@ -54,6 +55,9 @@ pub(crate) struct Android {
     /// The folder for what is made; target/package/android by default.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Run each library on Linux, against a stand-in for bionic; arm64 under qemu.
+    #[arg(long)]
+    smoke: bool,
     /// A jar of our classes, one for each Kotlin module.
     #[arg(
         long = "jar",
@@ -92,6 +96,15 @@ fn android(options: &Android) -> Result<()> {
         abis => abis,
     };
     native::build(abis, &out)?;
+    if options.smoke {
+        for &abi in abis {
+            smoke::run(abi, &out)?;
+            println!(
+                "{}: loads, answers and catches a panic on Linux",
+                abi.name()
+            );
+        }
+    }
     let (false, Some(docs)) = (options.native_only, &options.docs) else {
         return Ok(());
     };

@@ -76,7 +76,9 @@ pub(crate) fn faults(bytes: &[u8], abi: Abi, bionic: &Bionic) -> Result<Vec<Stri
         limit: LIMIT,
         bionic,
     };
-    so_checks::faults(bytes, &wanted)
+    let mut faults = so_checks::faults(bytes, &wanted)?;
+    faults.extend(rust::named_folders(bytes));
+    Ok(faults)
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {

@@ -75,6 +75,7 @@ impl Toolchain {
             "--lib",
         ]);
         cargo.args(["--crate-type", kind, "--target", target]);
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped().join("\u{1f}"));
         if !features.is_empty() {
             cargo.args(["--features", &features.join(",")]);
         }
@@ -82,6 +83,42 @@ impl Toolchain {
         cargo.arg("--target-dir").arg(target_dir());
         cargo
     }
+}
+
+/// Folders of this machine that a panic's place would name, and what stands for them.
+pub(crate) fn private_folders() -> Vec<(String, &'static str)> {
+    let home = std::env::home_dir().unwrap_or_default();
+    let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
+    let folders = [(cargo, "/cargo"), (process::root(), "/dormouse")];
+    folders
+        .into_iter()
+        .map(|(folder, name)| (folder.display().to_string(), name))
+        .collect()
+}
+
+/// What is shipped does not tell where it was built, and is the same wherever that was.
+fn remapped() -> Vec<String> {
+    let standard = ("/usr/lib/rustlib/src/rust".to_owned(), "/rustc");
+    let folders = private_folders().into_iter().chain([standard]);
+    folders
+        .map(|(folder, name)| format!("--remap-path-prefix={folder}={name}"))
+        .collect()
+}
+
+/// The private folders that a library names, a sentence each.
+pub(crate) fn named_folders(bytes: &[u8]) -> Vec<String> {
+    let named = |folder: &String| {
+        let folder = folder.as_bytes();
+        bytes
+            .windows(folder.len().max(1))
+            .any(|part| part == folder)
+    };
+    private_folders()
+        .into_iter()
+        .map(|(folder, _)| folder)
+        .filter(named)
+        .map(|folder| format!("it names {folder}, a folder of the machine that built it"))
+        .collect()
 }
 
 /// The folder of builds for other targets.
@@ -119,6 +156,19 @@ mod tests {
         let host = version.lines().find_map(|line| line.strip_prefix("host: "));
         assert!(has_target(host.unwrap()));
         assert!(!has_target("no-such-target"));
+    }
+
+    #[test]
+    fn a_library_that_names_a_folder_of_this_machine_is_found() {
+        let folder = process::root().join("rust-core/engine/src/lib.rs");
+        let bytes = [b"\0\0", folder.display().to_string().as_bytes(), b":7"].concat();
+        let faults = named_folders(&bytes);
+        assert!(
+            faults.len() == 1 && faults[0].contains("a folder of the machine"),
+            "{faults:?}"
+        );
+        assert!(named_folders(b"/dormouse/rust-core/engine/src/lib.rs").is_empty());
+        assert!(named_folders(b"").is_empty());
     }
 
     #[test]

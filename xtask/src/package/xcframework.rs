@@ -12,6 +12,7 @@ use super::apple::{LIBRARY, MODULE, Target};
 use super::macho;
 use super::plist::Value;
 use super::privacy;
+use super::rust;
 use crate::failure::{Failure, Result};
 
 /// One platform's part: targets that differ in the processor alone.
@@ -173,6 +174,9 @@ fn check_slice(
     }
     let path = folder.join(LIBRARY);
     let bytes = fs::read(&path).map_err(|error| Failure::io("read", &path, &error))?;
+    for fault in rust::named_folders(&bytes) {
+        faults.push(format!("{identifier}: {fault}"));
+    }
     let archives = macho::read(&bytes)?;
     if archives.len() != slice.targets.len() {
         faults.push(format!("{identifier} has {} processors", archives.len()));
