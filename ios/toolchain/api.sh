@@ -5,15 +5,17 @@ set -eu
 cd "$(dirname "$0")/../.."
 committed=ios/api/Dormouse.txt
 
-swift package --manifest-cache none dump-symbol-graph --minimum-access-level public \
-  --skip-synthesized-members >/dev/null
+scratch=.build/graphs
+
+swift package --manifest-cache none --scratch-path "$scratch" dump-symbol-graph \
+  --minimum-access-level public --skip-synthesized-members >/dev/null
 mkdir -p .build/api
 if [ ! ios/toolchain/api.swift -ot .build/api/api ]; then
   swiftc -O -o .build/api/api ios/toolchain/api.swift
 fi
 api() {
-  .build/api/api .build/*/symbolgraph/"$1".symbols.json \
-    $(find .build/*/symbolgraph -name "$1@*.symbols.json")
+  find "$scratch"/*/symbolgraph -name "$1.symbols.json" -o -name "$1@*.symbols.json" |
+    sort | xargs .build/api/api
 }
 if [ -n "$(api DormouseGenerated)" ]; then
   echo "the generated code has public declarations:" >&2

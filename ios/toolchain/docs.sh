@@ -5,13 +5,14 @@ set -eu
 cd "$(dirname "$0")/../.."
 out=${1:-.build/docs}
 graphs=.build/docs-graphs
+scratch=.build/graphs
 
-swift package --manifest-cache none dump-symbol-graph --minimum-access-level public \
-  --skip-synthesized-members >/dev/null
+swift package --manifest-cache none --scratch-path "$scratch" dump-symbol-graph \
+  --minimum-access-level public --skip-synthesized-members >/dev/null
 rm -rf "$graphs"
 mkdir -p "$graphs"
-cp .build/*/symbolgraph/Dormouse.symbols.json "$graphs/"
-for extension in .build/*/symbolgraph/Dormouse@*.symbols.json; do
+cp "$scratch"/*/symbolgraph/Dormouse.symbols.json "$graphs/"
+for extension in "$scratch"/*/symbolgraph/Dormouse@*.symbols.json; do
   if [ -e "$extension" ]; then cp "$extension" "$graphs/"; fi
 done
 docc convert ios/Sources/Dormouse/Dormouse.docc --additional-symbol-graph-dir "$graphs" \
