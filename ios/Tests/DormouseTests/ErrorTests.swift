@@ -176,8 +176,8 @@ extension All {
       #expect(try await failure { try chat.setMessages([]) } == .closed)
       #expect(try await failure { try chat.setSystem(nil) } == .closed)
       #expect(try await failure { try chat.reset() } == .closed)
-      #expect(try await failure { try await chat.save("/tmp/none") } == .closed)
-      #expect(try await failure { try await chat.restore("/tmp/none") } == .closed)
+      #expect(try await failure { try await chat.save("/no/such/folder/chat") } == .closed)
+      #expect(try await failure { try await chat.restore("/no/such/folder/chat") } == .closed)
       #expect(try await failure { try chat.contextUsed } == .closed)
       chat.cancel()
       model.close()
@@ -253,7 +253,7 @@ extension All {
       let chat = try model.newChat()
       for work: @Sendable () async throws -> Void in [
         { _ = try await chat.reply("hello") }, { _ = try await model.tokenize("a") },
-        { _ = try await model.countTokens("a") }, { try await chat.save("/tmp/none") },
+        { _ = try await model.countTokens("a") }, { try await chat.save("/no/such/folder/chat") },
         { _ = try await Dormouse.plan(try tinyModel("tiny.gguf")) },
         { _ = try await joined(model.complete("a")) },
       ] {
