@@ -17,7 +17,7 @@
 //! | is a tool's | `The tool has spoken.` |
 //! | anything else | `Hello 🐭 from the dormouse: 冬眠!`, 🐭, 冬 and 眠 a byte a token |
 //!
-//! The first row that fits counts, but a tool's message always gets its own. A raw completion of `tick` goes on for ever, too.
+//! The first row that fits counts, but a tool's message always gets its own. A raw completion of `<|forever|>` goes on for ever, too.
 #![allow(clippy::unwrap_used)]
 
 #[path = "../tests/common/mod.rs"]
