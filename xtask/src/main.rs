@@ -14,6 +14,8 @@ mod models;
 mod package;
 mod platforms;
 mod process;
+#[cfg(test)]
+mod readme;
 mod suites;
 mod summary;
 mod test;
