@@ -2,6 +2,7 @@
 //! tools, and says what it runs. No model logic lives here.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bench_bindings;
 mod bench_peers;
 mod bindings;
 mod build;
@@ -36,6 +37,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Compare decoding through Kotlin and through Swift with the command line, interleaved.
+    BenchBindings(bench_bindings::Options),
     /// Compare Dormouse's speed with that of other engines, interleaved on the same files.
     BenchPeers(bench_peers::Options),
     /// Build the library for this machine, its Kotlin and Swift sides, and the models of their
@@ -73,6 +76,7 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<ExitCode> {
     match command {
+        Command::BenchBindings(options) => bench_bindings::run(&options),
         Command::BenchPeers(options) => bench_peers::run(&options),
         Command::Bindings => bindings::run().map(|()| ExitCode::SUCCESS),
         Command::Chat { arguments } => chat::run(arguments),

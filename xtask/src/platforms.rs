@@ -117,7 +117,7 @@ fn property(name: &str, value: &Path) -> String {
 /// committed API, and a package that depends on a release.
 pub(crate) fn swift(setup: &Setup) -> Result<Plan> {
     let has_swift = process::succeeds(Command::new("swift").arg("--version"));
-    let root = cache::tools_dir(cache::System::HERE, |name| std::env::var_os(name))?.join("swift");
+    let root = swift_root()?;
     let marked = root.join(".dormouse-swift-6.0").is_file();
     if !has_swift && !marked && !setup.install {
         return Ok(Plan::NotRun(
@@ -184,4 +184,78 @@ pub(crate) fn apple(setup: &Setup) -> Result<Plan> {
         package.args(["--target", "aarch64-apple-ios"]);
     }
     Ok(Plan::Run(vec![package]))
+}
+
+/// Builds the program that measures decoding through Kotlin.
+///
+/// # Errors
+/// If Maven fails.
+pub(crate) fn build_kotlin_bench() -> Result<()> {
+    let mut maven = Command::new("mvn");
+    maven
+        .current_dir(process::root())
+        .args(["-B", "-ntp", "-q", "-f", "android", "package"])
+        .args(["-pl", "bench", "-am", "-DskipTests"])
+        .arg(property("library", &bindings::shared_library()))
+        .arg(property("generated", &bindings::folder().join("kotlin")));
+    process::run(&mut maven)
+}
+
+/// That program, without its arguments.
+pub(crate) fn kotlin_bench() -> Command {
+    let target = process::root().join("android/bench/target");
+    let mut library = std::ffi::OsString::from("-Djna.library.path=");
+    library.push(bindings::folder().join("lib"));
+    let mut class_path = target.join("classes").into_os_string();
+    class_path.push(if cfg!(windows) { ";" } else { ":" });
+    class_path.push(target.join("lib").join("*"));
+    let mut java = Command::new("java");
+    java.arg(library)
+        .arg("-cp")
+        .arg(class_path)
+        .arg("dev.dormouse.bench.MainKt");
+    java
+}
+
+/// Builds the program that measures decoding through Swift.
+///
+/// # Errors
+/// If a step fails.
+pub(crate) fn build_swift_bench() -> Result<()> {
+    let made = bindings::folder();
+    let mut place = script("ios/toolchain/place.sh");
+    place
+        .arg(made.join("swift"))
+        .arg(made.join("lib").join("libdormouse_ffi.a"));
+    process::run(&mut place)?;
+    let root = swift_root()?;
+    process::run(script("ios/toolchain/setup-linux.sh").arg(&root))?;
+    let words = "swift build --manifest-cache none -c release --package-path ios/Bench \
+                 --scratch-path .build/bench";
+    process::run(
+        script("ios/toolchain/run.sh")
+            .arg(&root)
+            .args(words.split(' ')),
+    )
+}
+
+/// That program, without its arguments; it sees the folder of `model`.
+///
+/// # Errors
+/// If there is no cache folder.
+pub(crate) fn swift_bench(model: &Path) -> Result<Command> {
+    let mut command = script("ios/toolchain/run.sh");
+    command
+        .arg(swift_root()?)
+        .arg(process::root().join(".build/bench/release/dormouse-bench"));
+    if let Some(folder) = model.parent() {
+        command.env("DORMOUSE_MODELS", folder);
+    }
+    Ok(command)
+}
+
+/// Where Swift is set up where the system has none.
+fn swift_root() -> Result<PathBuf> {
+    let tools = cache::tools_dir(cache::System::HERE, |name| std::env::var_os(name))?;
+    Ok(tools.join("swift"))
 }
