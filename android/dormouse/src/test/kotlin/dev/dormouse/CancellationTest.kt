@@ -1,13 +1,16 @@
 package dev.dormouse
 
 import dev.dormouse.internal.ChatBridge
+import dev.dormouse.internal.ModelBridge
 import dev.dormouse.internal.ReplyBridge
 import dev.dormouse.internal.UniffiBridge
 import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.awaitCancellation
+import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.collect
 import kotlinx.coroutines.flow.first
@@ -23,6 +26,7 @@ import kotlin.test.assertEquals
 import kotlin.test.assertIs
 import kotlin.test.assertTrue
 import kotlin.time.Duration.Companion.microseconds
+import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 
 /** Whatever ends an answer early ends native work within one token, and the chat stays usable. */
@@ -54,23 +58,20 @@ internal class CancellationTest {
         within(120.seconds) {
             // The engine's part behind the model, to put the watch between.
             val load = UniffiBridge.beginLoad(scripted, oneThread)
-            var loaded: Model? = null
-            val options = ChatOptions(whenFull = WhenFull.Shift())
-            load.model { model ->
-                loaded = Model(model)
-                ends.clear()
-                val chat = Chat(checkNotNull(loaded), Watched(model.newChat(options)), ReplyOptions())
-                runBlocking {
-                    repeat(TRIES) {
-                        cancel(chat)
-                        if (it % 20 == 0) assertEquals(hello, chat.reply("hi").text)
-                        if (it % 20 == 0) chat.reset()
-                    }
-                }
-                chat.close()
-            }
+            var loaded: ModelBridge? = null
+            load.model { loaded = it }
             load.release()
-            loaded?.close()
+            val inner = checkNotNull(loaded)
+            Model(inner).use { model ->
+                val chat = Chat(model, Watched(inner.newChat(ChatOptions(whenFull = WhenFull.Shift()))), ReplyOptions())
+                repeat(TRIES) {
+                    cancel(chat)
+                    if (it % 20 == 0) assertEquals(hello, chat.reply("hi").text)
+                    if (it % 20 == 0) chat.reset()
+                }
+                // The last of them is let go of by then.
+                assertEquals(hello, chat.reply("hi").text)
+            }
             val cut = ends.filter { it.finishReason == FinishReason.Cancelled }
             assertTrue(cut.size >= TRIES * 9 / 10, "only ${cut.size} answers were cut off")
             val after = cut.map { it.metrics.tokensAfterCancel }.sorted()
@@ -80,24 +81,29 @@ internal class CancellationTest {
 
     private val random = Random(1)
 
-    private suspend fun aMoment() = delay(random.nextInt(1500).microseconds)
+    private suspend fun aMoment() = delay(random.nextInt(4).milliseconds)
+
+    /** Cancels a collector a moment after its first event, from which on it does [then]. */
+    private suspend fun CoroutineScope.cancelled(chat: Chat, then: suspend () -> Unit) {
+        val begun = CompletableDeferred<Unit>()
+        val job =
+            launch(Dispatchers.Default) {
+                chat.send("forever").collect {
+                    begun.complete(Unit)
+                    then()
+                }
+            }
+        begun.await()
+        aMoment()
+        job.cancelAndJoin()
+    }
 
     @Test
-    fun `cancelling the job`() =
-        tokensAfterCancel { chat ->
-            val job = launch(Dispatchers.Default, CoroutineStart.UNDISPATCHED) { chat.send("forever").collect() }
-            aMoment()
-            job.cancel()
-        }
+    fun `cancelling the job`() = tokensAfterCancel { chat -> cancelled(chat) {} }
 
     @Test
     fun `cancelling the job of a collector that is not waiting for the engine`() =
-        tokensAfterCancel { chat ->
-            val job = launch { chat.send("forever").collect { awaitCancellation() } }
-            delay(2.microseconds)
-            aMoment()
-            job.cancel()
-        }
+        tokensAfterCancel { chat -> cancelled(chat) { awaitCancellation() } }
 
     @Test
     fun `taking some events`() =
@@ -205,6 +211,7 @@ internal class CancellationTest {
             repeat(20) {
                 assertIs<Mine>(runCatching { chat.send("forever").collect { throw Mine() } }.exceptionOrNull())
                 assertEquals(hello, chat.reply("hi").text)
+                chat.reset()
             }
         }
 

@@ -88,6 +88,7 @@ internal suspend fun Flow<Event>.whole(): Reply {
 
 /**
  * Where the engine's answers arrive. Without it, code of a caller whose dispatcher is unconfined
- * would run on the engine's thread, and could wait there for that very thread.
+ * would run on the engine's thread, and could wait there for that very thread. It is the one of the
+ * standard dispatchers that has a thread left when the app keeps every core busy.
  */
-internal val arrivals = Dispatchers.Default
+internal val arrivals = Dispatchers.IO
