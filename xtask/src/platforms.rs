@@ -204,8 +204,8 @@ pub(crate) fn build_kotlin_bench() -> Result<()> {
 /// That program, without its arguments.
 pub(crate) fn kotlin_bench() -> Command {
     let target = process::root().join("android/bench/target");
-    let mut library = std::ffi::OsString::from("-Djna.library.path=");
-    library.push(bindings::folder().join("lib"));
+    let mut library = std::ffi::OsString::from("-Ddormouse.library=");
+    library.push(bindings::shared_library());
     let mut class_path = target.join("classes").into_os_string();
     class_path.push(if cfg!(windows) { ";" } else { ":" });
     class_path.push(target.join("lib").join("*"));
