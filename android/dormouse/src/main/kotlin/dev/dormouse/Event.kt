@@ -11,6 +11,7 @@ public sealed class Event {
      * @property text whole characters, never empty
      */
     public class Token internal constructor(public val text: String) : Event() {
+        /** For logs: nothing of a conversation is in it, and its form may change. */
         override fun toString(): String = "Token(${text.length} characters)"
     }
 
@@ -20,6 +21,7 @@ public sealed class Event {
      * @property text whole characters, never empty
      */
     public class Reasoning internal constructor(public val text: String) : Event() {
+        /** For logs: nothing of a conversation is in it, and its form may change. */
         override fun toString(): String = "Reasoning(${text.length} characters)"
     }
 
@@ -29,6 +31,7 @@ public sealed class Event {
      * @property call which, and with what
      */
     public class ToolCall internal constructor(public val call: dev.dormouse.ToolCall) : Event() {
+        /** For logs: nothing of a conversation is in it, and its form may change. */
         override fun toString(): String = "ToolCall(${call.name})"
     }
 
@@ -40,6 +43,7 @@ public sealed class Event {
      */
     public class Throttled internal constructor(public val reason: ThrottleReason, public val limits: Limits) :
         Event() {
+        /** For logs: nothing of a conversation is in it, and its form may change. */
         override fun toString(): String = "Throttled(reason=$reason, limits=$limits)"
     }
 
@@ -55,6 +59,7 @@ public sealed class Event {
         public val finishReason: FinishReason,
         public val seed: Long,
     ) : Event() {
+        /** For logs: nothing of a conversation is in it, and its form may change. */
         override fun toString(): String = "Done(finishReason=$finishReason, seed=$seed, metrics=$metrics)"
     }
 }
@@ -115,6 +120,7 @@ public class Limits internal constructor(
     public val tokensPerSecond: Float?,
     public val paused: Boolean,
 ) {
+    /** For logs: nothing of a conversation is in it, and its form may change. */
     override fun toString(): String =
         "Limits(threads=$threads, dutyCycle=$dutyCycle, tokensPerSecond=$tokensPerSecond, paused=$paused)"
 }

@@ -25,10 +25,13 @@ public data class LoadOptions(
  * @property bytes the amount in bytes
  */
 public class MemoryBudget private constructor(public val bytes: Long) {
+    /** Whether [other] is the same amount. */
     override fun equals(other: Any?): Boolean = other is MemoryBudget && other.bytes == bytes
 
+    /** Of the amount. */
     override fun hashCode(): Int = bytes.hashCode()
 
+    /** For logs: nothing of a conversation is in it, and its form may change. */
     override fun toString(): String = "MemoryBudget($bytes bytes)"
 
     /** Amounts by their unit. */

@@ -34,6 +34,7 @@ public class ModelInfo internal constructor(
     public val reasons: Boolean,
     public val notInForce: List<String>,
 ) {
+    /** For logs: nothing of a conversation is in it, and its form may change. */
     override fun toString(): String =
         "ModelInfo(name=$name, architecture=$architecture, quantization=$quantization, " +
             "parameters=$parameters, fileBytes=$fileBytes, contextLength=$contextLength)"

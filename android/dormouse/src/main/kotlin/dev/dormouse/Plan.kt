@@ -11,6 +11,7 @@ public sealed class Plan {
      * @property tight it fits only by dropping weights and reading them again, which is slow
      */
     public class Fits internal constructor(override val needs: MemoryNeeds, public val tight: Boolean) : Plan() {
+        /** For logs: nothing of a conversation is in it, and its form may change. */
         override fun toString(): String = "Fits(needs=$needs, tight=$tight)"
     }
 
@@ -25,6 +26,7 @@ public sealed class Plan {
         public val leastBytes: Long,
         public val tokensPerSecond: Float,
     ) : Plan() {
+        /** For logs: nothing of a conversation is in it, and its form may change. */
         override fun toString(): String =
             "Pages(needs=$needs, leastBytes=$leastBytes, tokensPerSecond=$tokensPerSecond)"
     }
@@ -40,6 +42,7 @@ public sealed class Plan {
         public val allowedBytes: Long,
         public val reason: String,
     ) : Plan() {
+        /** For logs: nothing of a conversation is in it, and its form may change. */
         override fun toString(): String = "Refused(needs=$needs, allowedBytes=$allowedBytes, reason=$reason)"
     }
 }
@@ -60,6 +63,7 @@ public class MemoryNeeds internal constructor(
     public val total: Long,
     public val contextLength: Int,
 ) {
+    /** For logs: nothing of a conversation is in it, and its form may change. */
     override fun toString(): String =
         "MemoryNeeds(weights=$weights, kvCache=$kvCache, buffers=$buffers, total=$total, contextLength=$contextLength)"
 }

@@ -18,5 +18,6 @@ public class Reply internal constructor(
     public val finishReason: FinishReason,
     public val seed: Long,
 ) {
+    /** For logs: nothing of a conversation is in it, and its form may change. */
     override fun toString(): String = "Reply(${text.length} characters, finishReason=$finishReason, seed=$seed)"
 }

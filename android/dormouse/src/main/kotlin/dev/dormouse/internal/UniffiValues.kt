@@ -22,9 +22,7 @@ import dev.dormouse.ThrottleReason
 import dev.dormouse.Tool
 import dev.dormouse.ToolCall
 import dev.dormouse.WhenFull
-import kotlin.time.Duration
-import kotlin.time.DurationUnit
-import kotlin.time.toDuration
+import kotlin.time.Duration.Companion.seconds
 import dev.dormouse.ffi.ChatSettings as FfiChatSettings
 import dev.dormouse.ffi.EnergyPolicy as FfiEnergyPolicy
 import dev.dormouse.ffi.Event as FfiEvent
@@ -60,8 +58,6 @@ private fun natural(name: String, value: Long): ULong =
 internal fun UInt.toApi(): Int = coerceAtMost(Int.MAX_VALUE.toUInt()).toInt()
 
 private fun ULong.toApi(): Long = coerceAtMost(Long.MAX_VALUE.toULong()).toLong()
-
-private fun seconds(value: Double): Duration = value.toDuration(DurationUnit.SECONDS)
 
 internal fun ModelSource.toFfi(): FfiModelSource =
     when (this) {
@@ -240,17 +236,17 @@ private fun FfiFinishReason.toApi(): FinishReason =
 
 private fun FfiMetrics.toApi(): Metrics =
     Metrics(
-        timeToFirstToken = timeToFirstToken?.let(::seconds),
+        timeToFirstToken = timeToFirstToken?.seconds,
         promptTokens = promptTokens.toApi(),
         reusedTokens = reusedTokens.toApi(),
         prefillTokens = prefillTokens.toApi(),
-        prefillTime = seconds(prefillSeconds),
+        prefillSeconds = prefillSeconds,
         prefillRate = prefillRate,
         generatedTokens = generatedTokens.toApi(),
-        decodeTime = seconds(decodeSeconds),
+        decodeSeconds = decodeSeconds,
         decodeRate = decodeRate,
-        totalTime = seconds(totalSeconds),
-        stalledTime = seconds(stalledSeconds),
+        totalSeconds = totalSeconds,
+        stalledSeconds = stalledSeconds,
         droppedTokens = droppedTokens.toApi(),
         tokensAfterCancel = tokensAfterCancel.toApi(),
         kvBytes = kvBytes.toApi(),
