@@ -3,7 +3,6 @@ package dev.dormouse
 import kotlinx.coroutines.asCoroutineDispatcher
 import kotlinx.coroutines.async
 import kotlinx.coroutines.delay
-import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.launch
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.Executors
@@ -67,7 +66,7 @@ internal class BackpressureTest {
                         free.countDown()
                     }
                     job.join()
-                    assertEquals("Hello ", slow.send("hi").first().let { (it as Event.Token).text })
+                    assertEquals(hello, slow.reply("hi").text)
                 }
             }
         }
