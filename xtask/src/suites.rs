@@ -153,11 +153,14 @@ fn split(words: &str) -> Vec<&str> {
     words.split(' ').collect()
 }
 
-/// A `cargo test`; `long` multiplies proptest's 256 cases by sixteen.
+/// A `cargo test`; `long` multiplies proptest's 256 cases by sixteen, and what it lets properties
+/// reject by as much.
 fn test(setup: &Setup, words: &[&str]) -> Command {
     let mut command = cargo(words);
     if setup.long {
-        command.env("PROPTEST_CASES", "4096");
+        command
+            .env("PROPTEST_CASES", "4096")
+            .env("PROPTEST_MAX_GLOBAL_REJECTS", "16384");
     }
     command
 }
