@@ -186,6 +186,23 @@ pub(crate) fn apple(setup: &Setup) -> Result<Plan> {
     Ok(Plan::Run(vec![package]))
 }
 
+/// Builds the jars of the Kotlin modules, and the documentation of the API.
+///
+/// # Errors
+/// If the bindings cannot be built, or Maven fails.
+pub(crate) fn build_kotlin_jars() -> Result<()> {
+    bindings::run()?;
+    let mut maven = Command::new("mvn");
+    maven
+        .current_dir(process::root())
+        .args(["-B", "-ntp", "-q", "-f", "android", "package"])
+        .args(["-pl", "dormouse,dormouse-android", "-am", "-DskipTests"])
+        .arg("-Pdocs")
+        .arg(property("library", &bindings::shared_library()))
+        .arg(property("generated", &bindings::folder().join("kotlin")));
+    process::run(&mut maven)
+}
+
 /// Builds the program that measures decoding through Kotlin.
 ///
 /// # Errors

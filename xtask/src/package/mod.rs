@@ -31,6 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::failure::{Failure, Result};
+use crate::platforms;
 use crate::process;
 use abi::Abi;
 
@@ -58,22 +59,14 @@ pub(crate) struct Android {
     /// Run each library on Linux, against a stand-in for bionic; arm64 under qemu.
     #[arg(long)]
     smoke: bool,
-    /// A jar of our classes, one for each Kotlin module.
-    #[arg(
-        long = "jar",
-        value_name = "JAR",
-        required_unless_present = "native_only"
-    )]
+    /// A jar of our classes, in place of those that Maven builds; may be given again.
+    #[arg(long = "jar", value_name = "JAR", requires = "docs")]
     jars: Vec<PathBuf>,
-    /// A jar or folder of Kotlin sources, one for each module.
-    #[arg(
-        long = "sources",
-        value_name = "PATH",
-        required_unless_present = "native_only"
-    )]
+    /// A jar or folder of Kotlin sources, in place of the committed ones; may be given again.
+    #[arg(long = "sources", value_name = "PATH")]
     sources: Vec<PathBuf>,
-    /// The jar or folder of the documentation.
-    #[arg(long, value_name = "PATH", required_unless_present = "native_only")]
+    /// The jar or folder of the documentation, in place of what Dokka writes.
+    #[arg(long, value_name = "PATH", requires = "jars")]
     docs: Option<PathBuf>,
 }
 
@@ -105,10 +98,11 @@ fn android(options: &Android) -> Result<()> {
             );
         }
     }
-    let (false, Some(docs)) = (options.native_only, &options.docs) else {
+    if options.native_only {
         return Ok(());
-    };
+    }
     let root = process::root();
+    let kotlin = Kotlin::of(options)?;
     let read = |path: &str| {
         let path = root.join(path);
         fs::read_to_string(&path).map_err(|error| Failure::io("read", &path, &error))
@@ -120,13 +114,13 @@ fn android(options: &Android) -> Result<()> {
 
     let repository = out.join("maven");
     let aar = maven::place(&repository, version, ".aar");
-    aar::write(&aar, &root, &options.jars, &out, abis)?;
+    aar::write(&aar, &root, &kotlin.jars, &out, abis)?;
     maven::write(
         &repository,
         version,
         &pom,
-        aar::merge(&options.sources)?,
-        aar::merge(&[docs])?,
+        aar::merge(&kotlin.sources)?,
+        aar::merge(&[&kotlin.docs])?,
     )?;
     let bionic = bionic::Bionic::committed(&root)?;
     sound(&aar, &aar::faults(&aar, &root, abis, &bionic)?)?;
@@ -134,6 +128,47 @@ fn android(options: &Android) -> Result<()> {
     let size = fs::metadata(&aar).map_err(|error| Failure::io("read", &aar, &error))?;
     println!("{}: {} bytes", aar.display(), size.len());
     Ok(())
+}
+
+/// The Kotlin side of the AAR.
+struct Kotlin {
+    jars: Vec<PathBuf>,
+    sources: Vec<PathBuf>,
+    docs: PathBuf,
+}
+
+impl Kotlin {
+    /// What the options name, or what Maven builds of this repository.
+    fn of(options: &Android) -> Result<Self> {
+        let android = process::root().join("android");
+        let sources = match options.sources.as_slice() {
+            [] => ["dormouse", "dormouse-android"]
+                .map(|module| android.join(module).join("src/main/kotlin"))
+                .to_vec(),
+            given => given.to_vec(),
+        };
+        if let Some(docs) = &options.docs {
+            return Ok(Self {
+                jars: options.jars.clone(),
+                sources,
+                docs: docs.clone(),
+            });
+        }
+        platforms::build_kotlin_jars()?;
+        let version = env!("CARGO_PKG_VERSION");
+        let jar = |module: &str, name: &str| {
+            let target = android.join(module).join("target");
+            target.join(format!("{name}-{version}.jar"))
+        };
+        Ok(Self {
+            jars: vec![
+                jar("dormouse", "dormouse-jvm"),
+                jar("dormouse-android", "dormouse-android-classes"),
+            ],
+            sources,
+            docs: android.join("dormouse/target/dokka"),
+        })
+    }
 }
 
 /// Refuses what has a fault; the message has all of them.
