@@ -29,6 +29,12 @@ const MAVEN: Tool = Tool {
     packages: &["maven"],
 };
 
+const UNZIP: Tool = Tool {
+    name: "unzip",
+    probe: &["unzip", "-v"],
+    packages: &["unzip"],
+};
+
 /// Why the tools are not all there; none if they are.
 fn missing(setup: &Setup, tools: &[Tool]) -> Option<String> {
     for tool in tools {
@@ -168,13 +174,32 @@ fn script(path: &str) -> Command {
     command
 }
 
-/// The Android libraries, built, opened again, and run on Linux: the one that phones use, or all.
+/// The AAR, built and opened again, with the library that phones use or with all; then the checks of
+/// what a consumer gets: its graph, the level of the API, and shrinking.
 pub(crate) fn android(setup: &Setup) -> Result<Plan> {
-    let mut package = xtask(&["package", "android", "--native-only", "--smoke"])?;
+    if let Some(why) = missing(setup, &[JDK, MAVEN, UNZIP]) {
+        return Ok(Plan::NotRun(why));
+    }
+    let mut package = xtask(&["package", "android", "--smoke"])?;
     if !setup.long {
         package.args(["--abi", "arm64-v8a"]);
     }
-    Ok(Plan::Run(vec![package]))
+    let repository = process::root().join("target/package/android/maven");
+    let check = |name: &str| {
+        let mut command = script(name);
+        command.arg(&repository);
+        command
+    };
+    let mut shrink = check("android/smoke/shrink.sh");
+    shrink
+        .arg(bindings::shared_library())
+        .arg(bindings::folder().join("models/scripted.gguf"));
+    Ok(Plan::Run(vec![
+        package,
+        check("android/smoke/graph.sh"),
+        check("android/smoke/api.sh"),
+        shrink,
+    ]))
 }
 
 /// The XCFramework, built and opened again: the slice that phones use, or all of them.
@@ -183,7 +208,8 @@ pub(crate) fn apple(setup: &Setup) -> Result<Plan> {
     if !setup.long {
         package.args(["--target", "aarch64-apple-ios"]);
     }
-    Ok(Plan::Run(vec![package]))
+    // The header comes from there.
+    Ok(Plan::Run(vec![xtask(&["bindings"])?, package]))
 }
 
 /// Builds the jars of the Kotlin modules, and the documentation of the API.
