@@ -33,7 +33,7 @@ shrinks_and_runs() {
         --pg-conf "$here/app.pro" --pg-conf "$here/$1.pro" "$here/app.jar" "$out"/consumer/*.jar \
         >"$here/$1.log" 2>&1 || return 1
     runs "$1" "" -Djna.boot.library.path="$here/native" -Ddormouse.library="$here/native/libdormouse_ffi.so" || return 1
-    runs "$1" Dalvik -Djava.library.path="$here/native" -Djna.library.path="$here/native" -Djna.nosys=false
+    runs "$1" Dalvik -Djava.library.path="$here/native" -Djna.library.path="$here/native"
 }
 
 # Runs $1.jar on a VM by the name $2, or its own, with further words for it.
