@@ -20,14 +20,14 @@ mkdir -p "$scratch"
 
 # A working clone makes the release; apps see the bare one. HEAD is what counts, not what is
 # uncommitted; what is generated comes from the working tree.
-git clone -q --no-local "file://$repository" "$scratch/work"
-mkdir -p "$scratch/work/ios/Generated"
-cp -r ios/Generated/Swift ios/Generated/C "$scratch/work/ios/Generated/"
+git clone -q --no-local "file://$repository" "$scratch/clone"
+mkdir -p "$scratch/clone/ios/Generated"
+cp -r ios/Generated/Swift ios/Generated/C "$scratch/clone/ios/Generated/"
 export GIT_AUTHOR_NAME=release GIT_AUTHOR_EMAIL=release@localhost
 export GIT_COMMITTER_NAME=release GIT_COMMITTER_EMAIL=release@localhost
-"$scratch/work/ios/release/tag.sh" "$version" https://example.org/DormouseFFI.xcframework.zip \
+"$scratch/clone/ios/release/tag.sh" "$version" https://example.org/DormouseFFI.xcframework.zip \
   "$(printf '%064d' 7)"
-git clone -q --bare "$scratch/work" "$scratch/dormouse.git"
+git clone -q --bare "$scratch/clone" "$scratch/dormouse.git"
 if git -C "$scratch/dormouse.git" cat-file -e HEAD:ios/Generated 2>/dev/null; then
   echo "the branch carries generated code" >&2
   exit 1
