@@ -139,7 +139,17 @@ fn a_model_without_a_template_says_what_to_do() {
 fn templates_that_never_end_or_grow_without_bound_fail_soon() {
     let long = "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(20) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
     let nested = "{% set ns = namespace(a=[1]) %}{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
+    let doubled = "{% set ns = namespace(l=[1]) %}{% for i in range(40) %}";
     let sources = [
+        format!("{doubled}{{% set ns.l = ns.l + ns.l %}}{{% endfor %}}{{{{ messages[0].content }}}}"),
+        format!("{doubled}{{% set ns.l = ns.l*2 + ns.l %}}{{% endfor %}}"),
+        format!("{doubled}{{% set ns.l = [ns.l, ns.l] | sum(start=[]) %}}{{% endfor %}}"),
+        format!("{doubled}{{% set ns.l = ns.l | chain(ns.l) %}}{{% endfor %}}{{{{ ns.l | length }}}}"),
+        "{% set ns = namespace(l=(1, 2)) %}{% for i in range(40) %}{% set ns.l = ns.l + ns.l %}{% endfor %}".to_owned(),
+        "{% set ns = namespace(l='ab') %}{% for i in range(40) %}{% set ns.l = ns.l + ns.l %}{% endfor %}".to_owned(),
+        "{% macro f(l, n) %}{% if n %}{{ f(l + l, n - 1) }}{% endif %}{% endmacro %}{{ f([1], 40) }}".to_owned(),
+        format!("{}{}", "{% with l = (l or [1]) + (l or [1]) %}".repeat(40), "{% endwith %}".repeat(40)),
+        format!("{}{}", "{% for l in [(l or [1]) + (l or [1])] %}".repeat(40), "{% endfor %}".repeat(40)),
         "{% for i in range(100000) %}{% for j in range(100000) %}{% endfor %}{% endfor %}"
             .to_owned(),
         "{% for i in range(100000) %}{% for j in range(100000) %}x{% endfor %}{% endfor %}"

@@ -6,14 +6,19 @@
 //! `raise_exception` and `strftime_now`. They come with the model, from anywhere, so they run
 //! bounded: in steps, in the memory that they fill, in output and in depth.
 //!
-//! The steps are minijinja's fuel, which does not count everything: comparing two huge values
-//! and doubling a list with `+` are each one step. A template made for that can still take long.
+//! The steps are minijinja's fuel. It does not count what `+` does with lists, so the sums in a
+//! template's source become calls of a filter that pays ([`sums`]). It counts the comparison of
+//! two lists by their length alone: a template that compares lists of huge lists can still take
+//! long.
 
+mod add;
+mod lex;
 mod marks;
 mod message;
 mod python;
 mod python_json;
 mod source;
+mod sums;
 
 use std::io;
 
@@ -33,6 +38,7 @@ use crate::tokenize::EncodeOptions;
 use crate::tokenize::Tokenizer;
 use marks::Marks;
 use source::{MAX_SYMBOLS, busiest_tag, without_generation_tags};
+use sums::with_sums_paid;
 
 const KEY: &str = "tokenizer.chat_template";
 const NAME: &str = "chat";
@@ -186,12 +192,18 @@ impl ChatTemplate {
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_recursion_limit(MAX_DEPTH);
         python::add_to(&mut environment);
+        add::add_to(&mut environment);
         if busiest_tag(source) > MAX_SYMBOLS {
             return Err(template_error(format!(
                 "a tag has more than {MAX_SYMBOLS} symbols"
             )));
         }
         let plain = without_generation_tags(source);
+        // What cannot be read does not compile either; minijinja says best why.
+        let (plain, read) = match with_sums_paid(&plain) {
+            Ok(paid) => (paid, true),
+            Err(_) => (plain, false),
+        };
         // Compiled once per model; on a thread of its own because callers' stacks can be small
         // (512 KiB on iOS).
         let environment = std::thread::scope(|scope| {
@@ -208,6 +220,9 @@ impl ChatTemplate {
                 .map_err(|_| Error::internal("compiling the chat template panicked"))?
                 .map_err(|e| template_error(describe(&e)))
         })?;
+        if !read {
+            return Err(template_error("a tag in it cannot be read"));
+        }
         Ok(Self {
             environment,
             source: source.to_owned(),
