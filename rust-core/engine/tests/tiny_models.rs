@@ -311,3 +311,46 @@ fn caches_are_cut_and_forked_around_the_border_of_a_block() {
         }
     }
 }
+
+#[test]
+fn a_sliding_window_sees_as_many_keys_as_it_is_wide() {
+    // One layer: what a position sees is its logits' only way to depend on another token.
+    let mut tiny = Tiny::gemma3(8);
+    tiny.set("block_count", Value::U32(1));
+    tiny.tensors
+        .retain(|tensor| !tensor.name.starts_with("blk.") || tensor.name.starts_with("blk.0."));
+    let window = tiny::WINDOW as usize;
+    let tokens = tokens();
+    let file = build(&tiny, GgmlDType::F32);
+    for (backend, precision) in [
+        (BackendKind::Kernels, Precision::F32),
+        (BackendKind::Kernels, Precision::Int8),
+        (BackendKind::Reference, Precision::F32),
+    ] {
+        let model = load(&file, |o| {
+            o.backend = backend;
+            o.precision = precision;
+        });
+        let n_vocab = model.config().n_vocab;
+        for sizes in [&[TOKENS][..], &[7, 64, 1]] {
+            let before = run(&mut *open(&model), &tokens, sizes);
+            // Around the borders of the cache's blocks as well.
+            for key in [0, 30, 48, 63, 64, 100, 127, 128] {
+                let mut other = tokens.clone();
+                other[key] = (other[key] + 1) % 256;
+                let after = run(&mut *open(&model), &other, sizes);
+                let rows = before.chunks(n_vocab).zip(after.chunks(n_vocab));
+                let changed: Vec<usize> = rows
+                    .enumerate()
+                    .filter(|(_, (before, after))| bits(before) != bits(after))
+                    .map(|(position, _)| position)
+                    .collect();
+                let sees: Vec<usize> = (key..(key + window).min(TOKENS)).collect();
+                assert_eq!(
+                    changed, sees,
+                    "{backend:?} {precision:?} {sizes:?}, key {key}"
+                );
+            }
+        }
+    }
+}
