@@ -82,14 +82,17 @@ mod tests {
         assert_eq!(all_kept.drop_when_full(8), None);
     }
 
+    /// A context and fewer tokens to keep.
+    fn context_and_keep(context: std::ops::Range<usize>) -> impl Strategy<Value = (usize, usize)> {
+        context.prop_flat_map(|context| (Just(context), 0..context))
+    }
+
     proptest! {
         #[test]
         fn what_stays_fits_and_ends_with_the_newest(
-            context in 1usize..200,
-            keep in 0usize..200,
+            (context, keep) in context_and_keep(1..200),
             prompt in 1usize..2000,
         ) {
-            prop_assume!(keep < context);
             let dropped = Window::Shift { keep }.drop_from_prompt(prompt, context).unwrap();
             prop_assert!(prompt - dropped.len() <= context);
             prop_assert!(dropped.end < prompt.max(1), "the newest token stays");
@@ -98,11 +101,9 @@ mod tests {
 
         #[test]
         fn a_growing_prompt_drops_what_the_full_context_dropped(
-            context in 2usize..100,
-            keep in 0usize..50,
+            (context, keep) in context_and_keep(2..100),
             more in 0usize..300,
         ) {
-            prop_assume!(keep < context);
             let window = Window::Shift { keep };
             let all: Vec<usize> = (0..context + more).collect();
             // Token by token, as a reply fills the context.
