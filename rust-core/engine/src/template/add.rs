@@ -8,7 +8,7 @@ use minijinja::{Environment, Error, ErrorKind, Expression, State, Value, context
 use super::sums::FILTER;
 
 /// Items of a new list that one step pays for: with 24 bytes each, about as much as other memory.
-const ITEMS_PER_FUEL: u64 = 8;
+const ITEMS_PER_FUEL: usize = 8;
 
 /// Adds everything here to an environment.
 pub(super) fn add_to(environment: &mut Environment<'_>) {
@@ -30,7 +30,7 @@ fn add(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
     }
     let mut items = Vec::new();
     for item in a.try_iter()?.chain(b.try_iter()?) {
-        if items.len() as u64 % ITEMS_PER_FUEL == 0 {
+        if items.len().is_multiple_of(ITEMS_PER_FUEL) {
             state.consume_fuel(1)?;
         }
         items.push(item);
