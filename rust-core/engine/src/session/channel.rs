@@ -17,6 +17,11 @@ use crate::template::{Message, Role, ToolCall};
 /// that a caller who went away does not have a whole reply computed for nobody.
 pub(super) const MAX_WAITING: usize = 64;
 
+/// A task that waits for events is woken at most this often, about once per frame of a screen: to
+/// wake one across a language's border costs as much as part of a token. What comes sooner is handed
+/// over with the next event, so nothing waits longer than this and one token more.
+const WAKE_INTERVAL: Duration = Duration::from_millis(16);
+
 /// The queue of one reply's events.
 #[derive(Default)]
 pub(super) struct Channel {
@@ -41,6 +46,7 @@ struct State {
     end: Option<Result<Done>>,
     finished: bool,
     waker: Option<std::task::Waker>,
+    last_wake: Option<Instant>,
 }
 
 /// A reply as it joins a history.
@@ -140,6 +146,15 @@ impl Channel {
     pub(super) fn push(&self, event: Event, tokens: usize) {
         let mut state = self.lock();
         state.push(event, tokens);
+        let now = Instant::now();
+        let soon = |last: Instant| now.duration_since(last) < WAKE_INTERVAL;
+        // A queue that is filling up is never left to wait for one more push.
+        if state.last_wake.is_some_and(soon) && state.waiting < MAX_WAITING {
+            drop(state);
+            self.changed.notify_all();
+            return;
+        }
+        state.last_wake = Some(now);
         self.wake(state);
     }
 

@@ -7,7 +7,7 @@
 //! bounded: in steps, in the memory that they fill, in output and in depth.
 //!
 //! The steps are minijinja's fuel. It does not count what `+` does with lists, so the sums in a
-//! template's source become calls of a filter that pays ([`sums`]). It counts the comparison of
+//! template's source become calls of a filter that pays (`sums`). It counts the comparison of
 //! two lists by their length alone: a template that compares lists of huge lists can still take
 //! long.
 

@@ -220,8 +220,9 @@ fn text_waits_for_a_slow_caller_in_one_piece() {
     assert!(matches!(events.finish(), Err(Error::Closed)));
 }
 
-#[test]
-fn a_future_can_be_made_of_it() {
+/// Pulls a reply of 20 tokens as a future does, each of which takes `delay` microseconds; returns how
+/// often it had to wait.
+fn waits_of_a_future(delay: usize) -> usize {
     struct Unpark(std::thread::Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -229,7 +230,7 @@ fn a_future_can_be_made_of_it() {
         }
     }
     let (session, spy) = session(1000, 64, SessionOptions::default());
-    spy.delay.store(1000, SeqCst);
+    spy.delay.store(delay.try_into().unwrap(), SeqCst);
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut events = session.complete(PROMPT, &greedy(20)).unwrap();
@@ -248,7 +249,18 @@ fn a_future_can_be_made_of_it() {
         }
     }
     assert_eq!(got, text(&naive(PROMPT, &greedy(20))));
-    assert!(waits > 5, "{waits} waits for 20 slow tokens");
+    waits
+}
+
+#[test]
+fn a_future_can_be_made_of_it_and_is_woken_once_a_frame_at_most() {
+    let slow = waits_of_a_future(20_000);
+    assert!(slow > 10, "{slow} waits for 20 slow tokens");
+    let fast = waits_of_a_future(0);
+    assert!(
+        fast < slow,
+        "{fast} waits for 20 fast tokens, {slow} for slow ones"
+    );
 }
 
 #[test]
