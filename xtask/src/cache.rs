@@ -1,4 +1,4 @@
-//! Where fetched models live: a folder of the user's, by the custom of each system.
+//! Where fetched models and the tools of suites live: a folder of the user's, by the custom of each system.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
