@@ -140,7 +140,37 @@ fn templates_that_never_end_or_grow_without_bound_fail_soon() {
     let long = "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(20) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
     let nested = "{% set ns = namespace(a=[1]) %}{% for i in range(40) %}{% set ns.a = [ns.a, ns.a] %}{% endfor %}";
     let doubled = "{% set ns = namespace(l=[1]) %}{% for i in range(40) %}";
+    let twins = |depth: u32| {
+        format!(
+            "{{% set ns = namespace(a=[1], b=[1]) %}}{{% for i in range({depth}) %}}\
+             {{% set ns.a = [ns.a, ns.a] %}}{{% set ns.b = [ns.b, ns.b] %}}{{% endfor %}}"
+        )
+    };
+    let often = |what: &str| {
+        format!(
+            "{}{{% for i in range(90000) %}}{what}{{% endfor %}}",
+            twins(7)
+        )
+    };
     let sources = [
+        format!("{}{{{{ ns.a == ns.b }}}}", twins(40)),
+        format!("{}{{% set d = {{ns.a: 1}} %}}{{{{ d[ns.b] }}}}", twins(40)),
+        often("{% if ns.a != ns.b %}{% endif %}"),
+        often("{% if ns.a in [ns.b] %}{% endif %}"),
+        often("{% if ns.a is eq ns.b %}{% endif %}"),
+        often("{% if {1: 2}[ns.b] %}{% endif %}"),
+        often("{% if {1: 2}.get(ns.b) %}{% endif %}"),
+        "{% set a = [1] * 9 %}{% set a = [a] * 9 %}{% set a = [a] * 9 %}{% set a = [a] * 9 %}".to_owned(),
+        "{% set a = dict(x=1) %}".to_owned() + &"{% set a = dict(x=a, y=a) %}".repeat(40),
+        "{% set a = 1 %}".to_owned() + &"{% set a = a, a %}".repeat(40),
+        "{% set a = 1 %}".to_owned() + &"{% set a = [a] %}".repeat(90),
+        "{{ range(9000) | list | batch(100) }}".to_owned(),
+        "{{ range(9000) | list | slice(100) }}".to_owned(),
+        "{% set a = namespace() %}{% set b = namespace() %}{% set a.x = a %}{% set b.x = b %}{{ a == b }}".to_owned(),
+        "{% set a = namespace() %}{% set a.x = [a] %}".to_owned(),
+        "{% set a = namespace() %}{% set a.x = dict(a=a) %}".to_owned(),
+        "{% set a = namespace() %}{% set a.x = 1, a %}".to_owned(),
+        "{% set a = namespace() %}{% set b = namespace(a=a) %}".to_owned(),
         format!("{doubled}{{% set ns.l = ns.l + ns.l %}}{{% endfor %}}{{{{ messages[0].content }}}}"),
         format!("{doubled}{{% set ns.l = ns.l*2 + ns.l %}}{{% endfor %}}"),
         format!("{doubled}{{% set ns.l = [ns.l, ns.l] | sum(start=[]) %}}{{% endfor %}}"),

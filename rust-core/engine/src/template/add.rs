@@ -1,18 +1,19 @@
-//! The operator `+` as the filter that `sums` puts in its place, and what adds besides it.
+//! The operator `+` as the filter that `rewrite` puts in its place, and what adds besides it.
 
 use std::sync::LazyLock;
 
 use minijinja::value::{Kwargs, Tuple, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Expression, State, Value, context};
 
-use super::sums::FILTER;
+use super::held::hold;
+use super::rewrite::SUM;
 
 /// Items of a new list that one step pays for: with 24 bytes each, about as much as other memory.
 const ITEMS_PER_FUEL: usize = 8;
 
 /// Adds everything here to an environment.
 pub(super) fn add_to(environment: &mut Environment<'_>) {
-    environment.add_filter(FILTER, add);
+    environment.add_filter(SUM, add);
     environment.add_filter("sum", sum);
     // Joins lists lazily as minijinja's `+` does, and no other Jinja has it.
     environment.remove_filter("chain");
@@ -22,8 +23,15 @@ fn is_list(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
 }
 
-/// `a + b`: lists are joined at once and paid for, the rest is minijinja's.
+/// `a + b`.
 fn add(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
+    let sum = join(state, a, b)?;
+    hold(state, &sum)?;
+    Ok(sum)
+}
+
+/// Lists are joined at once and paid for, the rest is minijinja's.
+fn join(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
     if !(is_list(a) && is_list(b)) || a.is_tuple() != b.is_tuple() {
         // Texts are paid for as what a filter takes and returns.
         return plus(a, b);
@@ -93,7 +101,8 @@ fn sum(
                 format!("can only sum numbers, got {}", item.kind()),
             ));
         }
-        total = add(state, &total, &item)?;
+        total = join(state, &total, &item)?;
     }
+    hold(state, &total)?;
     Ok(total)
 }

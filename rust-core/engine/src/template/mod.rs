@@ -6,19 +6,20 @@
 //! `raise_exception` and `strftime_now`. They come with the model, from anywhere, so they run
 //! bounded: in steps, in the memory that they fill, in output and in depth.
 //!
-//! The steps are minijinja's fuel. It does not count what `+` does with lists, so the sums in a
-//! template's source become calls of a filter that pays (`sums`). It counts the comparison of
-//! two lists by their length alone: a template that compares lists of huge lists can still take
-//! long.
+//! The steps are minijinja's fuel. It does not count what `+` does with lists, and counts the
+//! comparison of two values by their outermost length alone, so a template's source is rewritten
+//! before it is compiled (`rewrite`): sums become calls of a filter that pays, and what the template
+//! builds is walked, paid for and kept small (`held`).
 
 mod add;
+mod held;
 mod lex;
 mod marks;
 mod message;
 mod python;
 mod python_json;
+mod rewrite;
 mod source;
-mod sums;
 
 use std::io;
 
@@ -37,8 +38,8 @@ use crate::gguf::Gguf;
 use crate::tokenize::EncodeOptions;
 use crate::tokenize::Tokenizer;
 use marks::Marks;
+use rewrite::with_making_paid;
 use source::{MAX_SYMBOLS, busiest_tag, without_generation_tags};
-use sums::with_sums_paid;
 
 const KEY: &str = "tokenizer.chat_template";
 const NAME: &str = "chat";
@@ -193,6 +194,7 @@ impl ChatTemplate {
         environment.set_recursion_limit(MAX_DEPTH);
         python::add_to(&mut environment);
         add::add_to(&mut environment);
+        held::add_to(&mut environment);
         if busiest_tag(source) > MAX_SYMBOLS {
             return Err(template_error(format!(
                 "a tag has more than {MAX_SYMBOLS} symbols"
@@ -200,7 +202,7 @@ impl ChatTemplate {
         }
         let plain = without_generation_tags(source);
         // What cannot be read does not compile either; minijinja says best why.
-        let (plain, read) = match with_sums_paid(&plain) {
+        let (plain, read) = match with_making_paid(&plain) {
             Ok(paid) => (paid, true),
             Err(_) => (plain, false),
         };

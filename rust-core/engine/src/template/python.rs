@@ -9,6 +9,7 @@ use minijinja::value::{ValueKind, from_args};
 use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
+use super::held::{MAX_NESTING, pay_for_walk};
 use super::python_json::{float, tojson};
 
 /// What `raise_exception` was called with; carried as the source of minijinja's error.
@@ -87,9 +88,6 @@ pub(super) fn strftime(now: DateTime, format: &str) -> Result<Value, Error> {
     })
 }
 
-/// How deep a value may be nested where it is turned into text.
-const MAX_NESTING: usize = 64;
-
 /// Walks a value before it is turned into text: lists in lists that share their items can be
 /// deeper than the stack and larger than the universe, and that code asks nobody.
 fn pay_for_text(state: &State<'_, '_>, value: &Value, depth: usize) -> Result<(), Error> {
@@ -167,6 +165,9 @@ fn method(
         }
     } else {
         state.consume_fuel(value.len().unwrap_or(0) as u64)?;
+        for arg in args {
+            pay_for_walk(state, arg)?;
+        }
     }
     unknown_method_callback(state, value, name, args)
 }

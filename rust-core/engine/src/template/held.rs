@@ -1,0 +1,198 @@
+//! Keeps the values that a template builds small, flat and free of cycles.
+//!
+//! Lists that hold one list twice, forty deep, are small in memory and 2^40 as a tree; a namespace
+//! that holds itself has no end. minijinja compares and hashes values item by item, charges that
+//! by the outermost length and recurses on the stack. So what a template builds is walked as a tree
+//! when it is built.
+
+use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, Value, filters, functions};
+
+use super::FUEL;
+use super::rewrite::{COMPARED, HELD, KEPT};
+
+/// Nodes of a tree that one unit of fuel pays for.
+const NODES_PER_FUEL: usize = 8;
+/// How deep values may lie in one another.
+pub(super) const MAX_NESTING: usize = 64;
+/// Nodes of a value that a template builds for an empty conversation. At 70 ns to compare one, all
+/// the fuel spent on comparisons of such values that nobody pays for takes less than a second.
+const MAX_NODES: u64 = 512;
+/// What the conversation adds to the fuel it adds to the nodes, this many times less.
+const FUEL_PER_NODE: u64 = 32;
+
+type Comparison = fn(&Value, &Value) -> bool;
+
+const COMPARING_TESTS: [(&str, Comparison); 15] = [
+    ("eq", |a, b| a == b),
+    ("equalto", |a, b| a == b),
+    ("==", |a, b| a == b),
+    ("ne", |a, b| a != b),
+    ("!=", |a, b| a != b),
+    ("lt", |a, b| a < b),
+    ("lessthan", |a, b| a < b),
+    ("<", |a, b| a < b),
+    ("le", |a, b| a <= b),
+    ("<=", |a, b| a <= b),
+    ("gt", |a, b| a > b),
+    ("greaterthan", |a, b| a > b),
+    (">", |a, b| a > b),
+    ("ge", |a, b| a >= b),
+    (">=", |a, b| a >= b),
+];
+
+/// Adds everything here to an environment.
+pub(super) fn add_to(environment: &mut Environment<'_>) {
+    environment.add_filter(HELD, |state: &State<'_, '_>, value: Value| {
+        hold(state, &value).map(|()| value)
+    });
+    environment.add_filter(KEPT, |state: &State<'_, '_>, value: Value| {
+        keep(state, &value).map(|()| value)
+    });
+    environment.add_filter(COMPARED, |state: &State<'_, '_>, value: Value| {
+        pay_for_walk(state, &value).map(|()| value)
+    });
+    for (name, holds) in COMPARING_TESTS {
+        environment.add_test(name, move |state: &State<'_, '_>, a: &Value, b: &Value| {
+            pay_for_walk(state, b).map(|()| holds(a, b))
+        });
+    }
+    environment.add_filter(
+        "batch",
+        |state: &State<'_, '_>, value: Value, count: usize, fill: Option<Value>| {
+            held(state, filters::batch(state, value, count, fill)?)
+        },
+    );
+    environment.add_filter(
+        "slice",
+        |state: &State<'_, '_>, value: Value, count: usize, fill: Option<Value>| {
+            held(state, filters::slice(state, value, count, fill)?)
+        },
+    );
+    environment.add_filter(
+        "map",
+        |state: &mut State<'_, '_>, value: Value, args: Rest<ValueOrKwargs>| {
+            let items = Value::from(filters::map(state, value, args)?);
+            held(state, items)
+        },
+    );
+    environment.add_function(
+        "dict",
+        |state: &State<'_, '_>, value: Option<Value>, more| {
+            held(state, functions::dict(value, more)?)
+        },
+    );
+    environment.add_function(
+        "namespace",
+        |state: &State<'_, '_>, defaults: Option<ValueOrKwargs>| {
+            let made = functions::namespace(defaults)?;
+            for name in made.try_iter()? {
+                keep(state, &made.get_item(&name)?)?;
+            }
+            Ok::<_, Error>(made)
+        },
+    );
+    // No other Jinja has these.
+    environment.remove_filter("zip");
+    environment.remove_filter("pprint");
+    environment.remove_global("debug");
+}
+
+fn held(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
+    hold(state, &value)?;
+    Ok(value)
+}
+
+fn refused(why: &'static str) -> Error {
+    Error::new(ErrorKind::InvalidOperation, why)
+}
+
+/// minijinja tells only by the name of the type.
+fn is_namespace(value: &Value) -> bool {
+    value
+        .as_object()
+        .is_some_and(|object| object.type_name().ends_with("::Namespace"))
+}
+
+/// What a namespace takes: no namespace, or it could come to hold itself.
+fn keep(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    if is_namespace(value) {
+        return Err(refused("a namespace cannot be kept in another value"));
+    }
+    hold(state, value)
+}
+
+/// Walks a value as the tree that comparing it would see, and pays for it.
+///
+/// # Errors
+/// When it is too large or too deep, or holds a namespace.
+pub(super) fn hold(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    let total = state
+        .fuel_levels()
+        .map_or(u64::MAX, |(used, left)| used.saturating_add(left));
+    let most = MAX_NODES.saturating_add(total.saturating_sub(FUEL) / FUEL_PER_NODE);
+    walk(state, value, usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+/// Pays for comparing or hashing a value, however large it is.
+pub(super) fn pay_for_walk(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
+    walk(state, value, usize::MAX)
+}
+
+fn walk(state: &State<'_, '_>, value: &Value, most: usize) -> Result<(), Error> {
+    if !is_container(value) {
+        return Ok(());
+    }
+    let mut walk = Walk {
+        state,
+        nodes: 0,
+        most,
+    };
+    walk.inside(value, 0)
+}
+
+fn is_container(value: &Value) -> bool {
+    matches!(
+        value.kind(),
+        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable
+    )
+}
+
+struct Walk<'s, 't, 'e> {
+    state: &'s State<'t, 'e>,
+    nodes: usize,
+    most: usize,
+}
+
+impl Walk<'_, '_, '_> {
+    fn inside(&mut self, container: &Value, depth: usize) -> Result<(), Error> {
+        if depth == MAX_NESTING {
+            return Err(refused("values lie too deep in one another"));
+        }
+        let map = container.kind() == ValueKind::Map;
+        for item in container.try_iter()? {
+            self.node(&item, depth)?;
+            if map {
+                self.node(&container.get_item(&item)?, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn node(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
+        if self.nodes.is_multiple_of(NODES_PER_FUEL) {
+            self.state.consume_fuel(1)?;
+        }
+        self.nodes += 1;
+        if self.nodes > self.most {
+            return Err(refused("the template builds too large a value"));
+        }
+        if is_namespace(value) {
+            return Err(refused("a namespace cannot be kept in another value"));
+        }
+        if is_container(value) {
+            self.inside(value, depth + 1)?;
+        }
+        Ok(())
+    }
+}

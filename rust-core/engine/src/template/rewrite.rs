@@ -1,0 +1,439 @@
+//! Rewrites a template's source so that it pays for what it makes.
+//!
+//! - `a + b` becomes `(a)|__sum(b)`: minijinja's own `+` joins lists lazily and for free, so that
+//!   forty doublings are a list of 2^40.
+//! - `[a, b]`, `{'k': a}`, `(a, b)` and `a * b` become `([a, b]|__held)` and so on, and what is put
+//!   into a namespace goes through `__kept`: forty lists `[l, l]` are a tree of 2^40, which
+//!   minijinja compares item by item (see `held`).
+//! - `a == b` becomes `a == (b)|__compared`, and `a[b]` becomes `a[(b)|__compared]`: comparing and
+//!   hashing take the time that a walk takes.
+//!
+//! What is read here is minijinja's syntax, which knows no unary `+`: outside of strings, numbers
+//! and marks of whitespace each `+` in a tag adds, and none is left when this is done.
+
+use super::lex::{Kind, Lexer, Unread};
+
+/// The filters' names.
+pub(super) const SUM: &str = "__sum";
+pub(super) const HELD: &str = "__held";
+pub(super) const KEPT: &str = "__kept";
+pub(super) const COMPARED: &str = "__compared";
+
+/// The source with what it makes paid for; the rest stays byte for byte, and lines stay where they
+/// are.
+///
+/// # Errors
+/// [`Unread`] where a tag is not what minijinja's parser takes.
+pub(super) fn with_making_paid(source: &str) -> Result<String, Unread> {
+    let mut lexer = Lexer::new(source);
+    let mut edits = Vec::new();
+    while let Some(block) = lexer.next_tag()? {
+        let mut tag = Tag::new(block);
+        while let Some(token) = lexer.next_token()? {
+            tag.take(token.kind, token.text, token.start)?;
+        }
+        edits.append(&mut tag.finish()?);
+    }
+    edits.sort_by_key(|edit| edit.at);
+    let mut out = String::with_capacity(source.len() + 10 * edits.len());
+    let mut done = 0;
+    for edit in edits {
+        out.push_str(&source[done..edit.at]);
+        out.push_str(edit.insert);
+        done = edit.at + edit.remove;
+    }
+    out.push_str(&source[done..]);
+    Ok(out)
+}
+
+const COMPARISONS: [&str; 6] = ["<", ">", "<=", ">=", "==", "!="];
+
+struct Edit {
+    at: usize,
+    remove: usize,
+    insert: &'static str,
+}
+
+/// What lies between two brackets, up to where the reading is.
+struct Frame {
+    open: &'static str,
+    /// Where the bracket is, if it begins a list, a dict, or a tuple or grouping.
+    literal: Option<usize>,
+    /// It has a comma, which makes a tuple of a grouping.
+    comma: bool,
+    /// It holds nothing but numbers and strings.
+    constant: bool,
+    /// Where the chain of sums and differences began.
+    start: Option<usize>,
+    /// All of the chain so far is one operand: it ends with a sum.
+    summed: bool,
+    /// The filter's bracket is open.
+    pending: bool,
+    /// The chain has a product, which can be a list repeated.
+    product: bool,
+    /// The chain is compared with what is before it, or is an index.
+    compared: bool,
+    /// The chain has more than numbers and strings.
+    varied: bool,
+}
+
+impl Frame {
+    const fn new(open: &'static str) -> Self {
+        Self {
+            open,
+            literal: None,
+            comma: false,
+            constant: true,
+            start: None,
+            summed: false,
+            pending: false,
+            product: false,
+            compared: false,
+            varied: false,
+        }
+    }
+}
+
+/// Where in a statement its targets are, whose brackets and commas take values apart.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Targets {
+    /// Not here.
+    None,
+    /// Up to `in`.
+    For,
+    /// Up to `=`; with a dot, one is an attribute of a namespace.
+    Set { attribute: bool },
+    /// Up to `=`, and again after the next comma.
+    With,
+}
+
+/// How much of `is [not] name argument` was read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Test {
+    None,
+    Is,
+    Named,
+}
+
+struct Tag {
+    edits: Vec<Edit>,
+    frames: Vec<Frame>,
+    /// The first word of `{% … %}` is still to come.
+    statement: bool,
+    /// The last token ends an operand.
+    ended: bool,
+    /// The last token is `.` or `|`, after which any word is a name.
+    name_next: bool,
+    after_string: bool,
+    /// The last token is an operator that binds tighter than `not`.
+    operator: bool,
+    test: Test,
+    targets: Targets,
+    /// After a comma come targets again.
+    with: bool,
+    /// Where the value of `{% set … = value %}` begins, and whether an attribute is set.
+    value: Option<(usize, bool)>,
+    last_end: usize,
+}
+
+impl Tag {
+    fn new(block: bool) -> Self {
+        Self {
+            edits: Vec::new(),
+            frames: vec![Frame::new("")],
+            statement: block,
+            ended: false,
+            name_next: false,
+            after_string: false,
+            operator: false,
+            test: Test::None,
+            targets: Targets::None,
+            with: false,
+            value: None,
+            last_end: 0,
+        }
+    }
+
+    fn frame(&mut self) -> Result<&mut Frame, Unread> {
+        self.frames.last_mut().ok_or(Unread)
+    }
+
+    fn insert(&mut self, at: usize, insert: &'static str) {
+        self.edits.push(Edit {
+            at,
+            remove: 0,
+            insert,
+        });
+    }
+
+    /// Closes the filter's bracket after the operand that the last token ended.
+    fn close_sum(&mut self) -> Result<(), Unread> {
+        if std::mem::take(&mut self.frame()?.pending) {
+            if !self.ended {
+                return Err(Unread);
+            }
+            self.insert(self.last_end, ")");
+        }
+        Ok(())
+    }
+
+    /// Ends the chain: what comes binds looser than `+`.
+    fn delimit(&mut self) -> Result<(), Unread> {
+        self.end_chain()?;
+        self.ended = false;
+        Ok(())
+    }
+
+    fn end_chain(&mut self) -> Result<(), Unread> {
+        self.close_sum()?;
+        let frame = self.frame()?;
+        let start = frame.start.take();
+        let varied = std::mem::take(&mut frame.varied);
+        // A sum's filter has held its products already.
+        let summed = std::mem::take(&mut frame.summed);
+        let held = std::mem::take(&mut frame.product) && !summed;
+        let index = frame.open == "[" && frame.literal.is_none();
+        let compared = std::mem::replace(&mut frame.compared, index) && varied;
+        if let Some(start) = start.filter(|_| held || compared) {
+            self.insert(start, "(");
+            self.insert(
+                self.last_end,
+                if held { ")|__held" } else { ")|__compared" },
+            );
+        }
+        Ok(())
+    }
+
+    /// A token that is part of an operand, or begins one.
+    fn operand(&mut self, start: usize, ends: bool) -> Result<(), Unread> {
+        self.frame()?.start.get_or_insert(start);
+        self.ended = ends;
+        Ok(())
+    }
+
+    fn take(&mut self, kind: Kind, text: &str, start: usize) -> Result<(), Unread> {
+        let named = std::mem::take(&mut self.name_next);
+        let after_string = std::mem::take(&mut self.after_string);
+        let statement = std::mem::take(&mut self.statement);
+        let operator = std::mem::take(&mut self.operator);
+        let test = std::mem::replace(&mut self.test, Test::None);
+        let plain = match kind {
+            Kind::Word => false,
+            Kind::Symbol => matches!(text, "," | ":" | "-" | "(" | "[" | "{" | ")" | "]" | "}"),
+            Kind::Number | Kind::String => true,
+        };
+        self.frame()?.constant &= plain;
+        match kind {
+            Kind::Word if statement => self.statement(text),
+            Kind::Word if named => {
+                self.test = test;
+                self.operand(start, true)?;
+            }
+            // minijinja reads a variable here, which would become a function.
+            Kind::Word if operator && text == "not" => return Err(Unread),
+            Kind::Word => self.word(text, start, test)?,
+            Kind::Number | Kind::String => {
+                let joined = kind == Kind::String && after_string;
+                if self.ended && !joined && test != Test::Named {
+                    self.delimit()?;
+                }
+                self.after_string = kind == Kind::String;
+                self.operand(start, true)?;
+            }
+            Kind::Symbol => self.symbol(text, start, test)?,
+        }
+        let frame = self.frame()?;
+        frame.varied |= !plain && frame.start.is_some();
+        self.operator = match kind {
+            Kind::Word => text == "in" && !self.ended,
+            Kind::Symbol => {
+                matches!(text, "+" | "-" | "~" | "*" | "/" | "//" | "%" | "**")
+                    || COMPARISONS.contains(&text)
+            }
+            _ => false,
+        };
+        self.last_end = start + text.len();
+        Ok(())
+    }
+
+    fn statement(&mut self, name: &str) {
+        self.targets = match name {
+            "for" => Targets::For,
+            "set" => Targets::Set { attribute: false },
+            "with" => Targets::With,
+            _ => Targets::None,
+        };
+        self.with = name == "with";
+        // The brackets after it are parameters.
+        self.ended = name == "call";
+    }
+
+    fn word(&mut self, word: &str, start: usize, test: Test) -> Result<(), Unread> {
+        match (test, word) {
+            (Test::Is, "not") => self.test = Test::Is,
+            (Test::Is, _) => {
+                self.test = Test::Named;
+                self.ended = true;
+            }
+            (_, "is") => {
+                self.test = Test::Is;
+                self.operand(start, false)?;
+            }
+            // A test takes one argument without brackets, whatever its name.
+            (Test::Named, word) if !matches!(word, "and" | "or" | "else") => {
+                self.ended = true;
+            }
+            (_, "and" | "or" | "not" | "in" | "if" | "else") => {
+                self.delimit()?;
+                if self.targets == Targets::For {
+                    self.targets = Targets::None;
+                } else {
+                    self.frame()?.compared |= word == "in";
+                }
+            }
+            _ => {
+                // Such as `recursive` and `ignore missing`.
+                if self.ended {
+                    self.delimit()?;
+                }
+                self.operand(start, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, bracket: &str, start: usize, test: Test) -> Result<(), Unread> {
+        if bracket == "{" && self.ended && test != Test::Named {
+            self.delimit()?;
+        }
+        let argument = test == Test::Named;
+        let literal = match bracket {
+            "(" => !self.ended && !argument && self.targets == Targets::None,
+            "[" => !self.ended || argument,
+            _ => true,
+        };
+        self.operand(start, false)?;
+        self.frames.push(Frame {
+            literal: literal.then_some(start),
+            compared: bracket == "[" && !literal,
+            ..Frame::new(match bracket {
+                "(" => "(",
+                "[" => "[",
+                _ => "{",
+            })
+        });
+        Ok(())
+    }
+
+    fn close(&mut self, bracket: &str, start: usize) -> Result<(), Unread> {
+        let closes = matches!(
+            (self.frame()?.open, bracket),
+            ("(", ")") | ("[", "]") | ("{", "}")
+        );
+        if !closes {
+            return Err(Unread);
+        }
+        self.end_chain()?;
+        let inner = self.frames.pop().ok_or(Unread)?;
+        let outer = self.frame()?;
+        outer.constant &= inner.constant;
+        outer.varied |= !inner.constant;
+        let making = !inner.constant && (bracket != ")" || inner.comma);
+        if let Some(literal) = inner.literal.filter(|_| making) {
+            self.insert(literal, "(");
+            self.insert(start + bracket.len(), "|__held)");
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    /// What a symbol says about targets and the value of a `set`.
+    fn assign(&mut self, symbol: &str, start: usize) -> Result<(), Unread> {
+        let outermost = self.frames.len() == 1;
+        match (symbol, self.targets) {
+            (".", Targets::Set { .. }) => self.targets = Targets::Set { attribute: true },
+            ("=", Targets::Set { attribute }) => {
+                self.value = Some((start + symbol.len(), attribute));
+                self.targets = Targets::None;
+            }
+            ("=", Targets::With) => self.targets = Targets::None,
+            (",", Targets::None) if outermost && self.with => self.targets = Targets::With,
+            (",", Targets::None) => self.frame()?.comma = true,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn symbol(&mut self, symbol: &str, start: usize, test: Test) -> Result<(), Unread> {
+        self.assign(symbol, start)?;
+        match symbol {
+            "(" | "[" | "{" => self.open(symbol, start, test)?,
+            ")" | "]" | "}" => self.close(symbol, start)?,
+            "." | "|" if !self.ended && self.frame()?.pending => return Err(Unread),
+            "." | "|" => {
+                self.name_next = true;
+                self.test = if symbol == "." { test } else { Test::None };
+                self.ended = false;
+            }
+            "*" | "**" if !self.ended => self.delimit()?,
+            "~" | "*" | "/" | "//" | "%" | "**" => {
+                self.frame()?.product |= symbol == "*";
+                self.ended = false;
+            }
+            "-" if !self.ended || test == Test::Named => self.operand(start, false)?,
+            "-" => {
+                self.close_sum()?;
+                self.frame()?.summed = false;
+                self.ended = false;
+            }
+            "+" => {
+                if !self.ended || test == Test::Named {
+                    return Err(Unread);
+                }
+                self.close_sum()?;
+                let frame = self.frame()?;
+                frame.pending = true;
+                if !std::mem::replace(&mut frame.summed, true) {
+                    let chain = frame.start.ok_or(Unread)?;
+                    self.insert(chain, "(");
+                    self.insert(self.last_end, ")");
+                }
+                self.edits.push(Edit {
+                    at: start,
+                    remove: 1,
+                    insert: "|__sum(",
+                });
+                self.ended = false;
+            }
+            _ => {
+                self.delimit()?;
+                self.frame()?.compared |= COMPARISONS.contains(&symbol);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<Edit>, Unread> {
+        self.end_chain()?;
+        if self.frames.len() != 1 {
+            return Err(Unread);
+        }
+        let tuple = self.frame()?.comma;
+        if let Some((start, attribute)) = self.value.filter(|(_, attribute)| tuple || *attribute) {
+            if !(self.ended || tuple) {
+                return Err(Unread);
+            }
+            self.insert(start, "(");
+            // A tuple is no namespace.
+            let attribute = attribute && !tuple;
+            self.insert(
+                self.last_end,
+                if attribute { ")|__kept" } else { ")|__held" },
+            );
+        }
+        Ok(self.edits)
+    }
+}
+
+#[cfg(test)]
+mod tests;
