@@ -1,10 +1,13 @@
 //! `cargo xtask bench-bindings`: decoding through Kotlin and through Swift against the command
-//! line, the same file, prompt and threads, each run a fresh process, in turns.
+//! line, the same file, prompt and threads, in turns. Each run is a fresh process but for Kotlin,
+//! whose process stays and is warm: a phone's runtime compiles when the app is installed, a desktop's
+//! virtual machine while it decodes.
 
 use clap::Args;
 use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 
 use crate::bindings;
 use crate::build;
@@ -44,10 +47,18 @@ pub(crate) struct Options {
     without: Vec<String>,
 }
 
+/// How a run is made.
+enum Runner {
+    /// A process of its own, which prints the rate.
+    Fresh(fn(&Options, &Path) -> Result<Command>),
+    /// A process that prints a rate for each line that it is given.
+    Warm(Warm),
+}
+
 /// A way to the engine, and the rates that it reached in tokens per second.
 struct Way {
     name: &'static str,
-    command: fn(&Options, &Path) -> Result<Command>,
+    runner: Runner,
     /// The field of its last line of JSON.
     field: &'static str,
     rates: Vec<f64>,
@@ -64,7 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     };
     let mut ways = vec![Way {
         name: "command line",
-        command: command_line,
+        runner: Runner::Fresh(command_line),
         field: "decode_tokens_per_s",
         rates: Vec::new(),
     }];
@@ -73,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         platforms::build_kotlin_bench()?;
         ways.push(Way {
             name: "kotlin",
-            command: kotlin,
+            runner: Runner::Warm(Warm::start(kotlin(options, &model))?),
             field: "collected_tok_s",
             rates: Vec::new(),
         });
@@ -82,14 +93,17 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         platforms::build_swift_bench()?;
         ways.push(Way {
             name: "swift",
-            command: swift,
+            runner: Runner::Fresh(swift),
             field: "tokens_per_second",
             rates: Vec::new(),
         });
     }
     for round in 0..=options.rounds {
         for way in &mut ways {
-            let rate = measure((way.command)(options, &model)?, way.field)?;
+            let rate = match &mut way.runner {
+                Runner::Fresh(command) => measure(command(options, &model)?, way.field)?,
+                Runner::Warm(process) => process.measure(way.field)?,
+            };
             eprintln!("round {round}: {} {rate:.1} tok/s", way.name);
             if round > 0 {
                 way.rates.push(rate);
@@ -134,14 +148,12 @@ fn command_line(options: &Options, model: &Path) -> Result<Command> {
     Ok(command)
 }
 
-fn kotlin(options: &Options, model: &Path) -> Result<Command> {
+fn kotlin(options: &Options, model: &Path) -> Command {
     let mut command = platforms::kotlin_bench();
-    command.arg(model).args([
-        options.tokens.to_string(),
-        "1".to_owned(),
-        options.threads.to_string(),
-    ]);
-    Ok(command)
+    command
+        .arg(model)
+        .args([options.tokens.to_string(), options.threads.to_string()]);
+    command
 }
 
 fn swift(options: &Options, model: &Path) -> Result<Command> {
@@ -150,6 +162,51 @@ fn swift(options: &Options, model: &Path) -> Result<Command> {
         .arg(model)
         .args([options.tokens.to_string(), options.threads.to_string()]);
     Ok(command)
+}
+
+/// A process that has warmed up, or does while its first line waits.
+struct Warm {
+    shown: String,
+    process: Child,
+    ask: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Warm {
+    fn start(mut command: Command) -> Result<Self> {
+        let shown = process::show(&command);
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| Failure(format!("cannot start `{shown}`: {error}")))?;
+        match (process.stdin.take(), process.stdout.take()) {
+            (Some(ask), Some(answers)) => Ok(Self {
+                shown,
+                process,
+                ask,
+                answers: BufReader::new(answers),
+            }),
+            _ => Err(Failure(format!("`{shown}` has no pipes"))),
+        }
+    }
+
+    fn measure(&mut self, field: &str) -> Result<f64> {
+        let mut answer = String::new();
+        writeln!(self.ask)
+            .and_then(|()| self.ask.flush())
+            .and_then(|()| self.answers.read_line(&mut answer))
+            .map_err(|error| Failure(format!("`{}` does not answer: {error}", self.shown)))?;
+        rate(&answer, field).ok_or_else(|| Failure(format!("`{}` printed no {field}", self.shown)))
+    }
+}
+
+impl Drop for Warm {
+    fn drop(&mut self) {
+        // It has nothing to save, and may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
 }
 
 /// Runs one and reads the rate from the last line of JSON that it prints, wherever it does.

@@ -3,7 +3,8 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
 
 use dormouse::session::CancelHandle;
 use dormouse::{Generation, Session};
@@ -35,6 +36,15 @@ impl Reply {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn caught(&self, context: &mut Context<'_>) -> Poll<Result<Vec<Event>>> {
+        catch_unwind(AssertUnwindSafe(|| self.poll_events(context))).unwrap_or_else(|_| {
+            Poll::Ready(Err(Error::Internal {
+                place: "reply".to_owned(),
+                what: "a panic".to_owned(),
+            }))
+        })
+    }
+
     /// All that has happened; at least one event, or an empty list once all were given.
     fn poll_events(&self, context: &mut Context<'_>) -> Poll<Result<Vec<Event>>> {
         let mut generation = self.lock();
@@ -59,6 +69,15 @@ impl Reply {
     }
 }
 
+/// Wakes a thread that waits for events.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
 #[uniffi::export]
 impl Reply {
     /// Waits for something to happen and returns all that has, in order; an empty list once the
@@ -67,15 +86,23 @@ impl Reply {
     /// # Errors
     /// Why the reply failed; the chat stays usable, but for [`Error::Internal`].
     pub async fn next(&self) -> Result<Vec<Event>> {
-        poll_fn(|context| {
-            catch_unwind(AssertUnwindSafe(|| self.poll_events(context))).unwrap_or_else(|_| {
-                Poll::Ready(Err(Error::Internal {
-                    place: "reply".to_owned(),
-                    what: "a panic".to_owned(),
-                }))
-            })
-        })
-        .await
+        poll_fn(|context| self.caught(context)).await
+    }
+
+    /// [`next`](Self::next), which the calling thread waits for: where a call from another thread
+    /// is dear, as into a Java VM, it costs less than to be called back. Cancelling ends the wait.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn await_events(&self) -> Result<Vec<Event>> {
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        let mut context = Context::from_waker(&waker);
+        loop {
+            match self.caught(&mut context) {
+                Poll::Ready(events) => return events,
+                Poll::Pending => thread::park(),
+            }
+        }
     }
 
     /// Ends the reply within one token. Its events so far and its end can still be pulled.

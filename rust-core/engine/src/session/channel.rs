@@ -17,10 +17,10 @@ use crate::template::{Message, Role, ToolCall};
 /// that a caller who went away does not have a whole reply computed for nobody.
 pub(super) const MAX_WAITING: usize = 64;
 
-/// A task that waits for events is woken at most this often, about once per frame of a screen: to
+/// A task that waits for events is woken at most this often, every second frame of a screen: to
 /// wake one across a language's border costs as much as part of a token. What comes sooner is handed
 /// over with the next event, so nothing waits longer than this and one token more.
-const WAKE_INTERVAL: Duration = Duration::from_millis(16);
+const WAKE_INTERVAL: Duration = Duration::from_millis(32);
 
 /// The queue of one reply's events.
 #[derive(Default)]

@@ -14,10 +14,17 @@ import kotlin.time.TimeMark
 import kotlin.time.TimeSource
 
 private const val PROMPT = "Once upon a time"
-private const val USAGE = "usage: bench MODEL [TOKENS] [RUNS] [THREADS]"
+private const val USAGE = "usage: bench MODEL [TOKENS] [THREADS]"
+
+/** Replies before the first that counts: by then the virtual machine has compiled what they run. */
+private const val WARM_UP = 30
 
 /** One run: as the collector sees it, and as the engine does. */
-private class Run(val collected: Double, val engine: Double, val tokens: Long, val events: Int)
+private class Run(val collected: Double, val engine: Double, val tokens: Long, val events: Int) {
+    fun json(): String =
+        """{"binding":"kotlin","tokens":$tokens,"events":$events,"""" +
+            """collected_tok_s":$collected,"engine_tok_s":$engine}"""
+}
 
 private fun number(text: String?, default: Int): Int =
     if (text == null) {
@@ -43,9 +50,9 @@ private suspend fun run(model: Model, tokens: Int): Run {
 }
 
 /**
- * Decodes TOKENS tokens RUNS times after a run to warm up, and prints the medians as one line of JSON:
+ * Warms up, and then decodes TOKENS tokens for each line that it reads and prints a line of JSON:
  * `collected_tok_s` from the first event to the last at the collector, `engine_tok_s` as the engine
- * measured the same runs.
+ * measured the same reply.
  */
 fun main(arguments: Array<String>): Unit =
     runBlocking {
@@ -55,15 +62,9 @@ fun main(arguments: Array<String>): Unit =
                 exitProcess(2)
             }
         val tokens = number(arguments.getOrNull(1), 128)
-        val runs = number(arguments.getOrNull(2), 5)
-        val threads = arguments.getOrNull(3)?.let { number(it, 0) }
+        val threads = arguments.getOrNull(2)?.let { number(it, 0) }
         Dormouse.load(ModelSource.Path(path), LoadOptions(threads = threads)).use { model ->
-            run(model, tokens)
-            val results = List(runs) { run(model, tokens) }
-            fun median(value: (Run) -> Double): Double = results.map(value).sorted()[runs / 2]
-            println(
-                """{"binding":"kotlin","tokens":${results.last().tokens},"events":${results.last().events},""" +
-                    """"runs":$runs,"collected_tok_s":${median { it.collected }},"engine_tok_s":${median { it.engine }}}""",
-            )
+            repeat(WARM_UP) { run(model, tokens) }
+            while (readlnOrNull() != null) println(run(model, tokens).json())
         }
     }

@@ -119,7 +119,8 @@ private class UniffiChat(private val handle: ChatHandle) : ChatBridge {
 }
 
 private class UniffiReply(private val reply: FfiReply) : ReplyBridge {
-    override suspend fun next(): List<Event> = awaited { reply.next().map { it.toApi() } }
+    // A thread that waits: to be called back by the engine's costs several times as much.
+    override suspend fun next(): List<Event> = awaited { reply.awaitEvents().map { it.toApi() } }
 
     override fun cancel() = unlessReleased { reply.cancel() }
 
