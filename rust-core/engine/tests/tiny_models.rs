@@ -7,28 +7,14 @@
 mod common;
 mod tiny;
 
-use candle_core::quantized::{GgmlDType, QTensor};
-use candle_core::{Device, Tensor as CandleTensor};
+use candle_core::quantized::GgmlDType;
 use dormouse::evaluate::log_probs;
 use dormouse::gguf::Builder;
 use dormouse::model::{
-    BackendKind, ContextOptions, Decoder, GgmlType, Isa, KvType, LoadOptions, Model, Precision,
+    BackendKind, ContextOptions, Decoder, Isa, KvType, LoadOptions, Model, Precision,
 };
-use tiny::{Tensor, Tiny, Value};
-
-const TYPES: [GgmlDType; 11] = [
-    GgmlDType::F32,
-    GgmlDType::F16,
-    GgmlDType::BF16,
-    GgmlDType::Q4_0,
-    GgmlDType::Q4_1,
-    GgmlDType::Q5_0,
-    GgmlDType::Q5_1,
-    GgmlDType::Q8_0,
-    GgmlDType::Q4K,
-    GgmlDType::Q5K,
-    GgmlDType::Q6K,
-];
+use tiny::encode::{TYPES, encode};
+use tiny::{Tiny, Value};
 
 /// Past a border of the KV cache's blocks (64) and several windows of 16.
 const TOKENS: usize = 150;
@@ -37,24 +23,6 @@ fn tokens() -> Vec<u32> {
     (0..TOKENS as u32)
         .map(|n| (n * 7919 + n * n) % 256)
         .collect()
-}
-
-fn ggml_type(ty: GgmlDType) -> GgmlType {
-    let name = format!("{ty:?}");
-    let name = name
-        .strip_suffix('K')
-        .map_or(name.clone(), |q| format!("{q}_K"));
-    (0..64)
-        .filter_map(GgmlType::from_id)
-        .find(|known| known.name() == name)
-        .unwrap()
-}
-
-fn encode(tensor: &Tensor, ty: GgmlDType) -> (u32, Vec<u8>) {
-    let shape = (tensor.dims[1] as usize, tensor.dims[0] as usize);
-    let source = CandleTensor::from_slice(&tensor.values, shape, &Device::Cpu).unwrap();
-    let quantized = QTensor::quantize(&source, ty).unwrap();
-    (ggml_type(ty).id(), quantized.data().unwrap().to_vec())
 }
 
 fn build(tiny: &Tiny, ty: GgmlDType) -> Builder {

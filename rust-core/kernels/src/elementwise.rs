@@ -62,6 +62,16 @@ pub fn gelu_tanh_mul(pool: &Pool, isa: Isa, gate: &mut [f32], up: &[f32]) {
     });
 }
 
+/// `x[i] = silu(x[i])`.
+pub fn silu(pool: &Pool, isa: Isa, x: &mut [f32]) {
+    split(pool, x, 8, 4, |_, x| dispatch(isa, Silu { x }));
+}
+
+/// `x[i] = gelu(x[i])`, with GELU in its tanh form.
+pub fn gelu_tanh(pool: &Pool, isa: Isa, x: &mut [f32]) {
+    split(pool, x, 8, 4, |_, x| dispatch(isa, Gelu { x }));
+}
+
 /// `x[i] = cap * tanh(x[i] / cap)`, which keeps logits within ±`cap` (Gemma 2).
 pub fn soft_cap(pool: &Pool, isa: Isa, x: &mut [f32], cap: f32) {
     split(pool, x, 8, 4, |_, x| dispatch(isa, SoftCap { x, cap }));
@@ -126,6 +136,32 @@ impl Kernel for GeluMul<'_> {
     fn run<L: Lanes>(self) {
         zip!(L, self.gate, self.up, |gate, up| math::gelu_tanh(gate)
             .mul(up));
+    }
+}
+
+struct Silu<'a> {
+    x: &'a mut [f32],
+}
+
+impl Kernel for Silu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        map!(L, self.x, |x| math::silu(x));
+    }
+}
+
+struct Gelu<'a> {
+    x: &'a mut [f32],
+}
+
+impl Kernel for Gelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        map!(L, self.x, |x| math::gelu_tanh(x));
     }
 }
 

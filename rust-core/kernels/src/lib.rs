@@ -38,12 +38,14 @@ mod types;
 pub use activations::{Activations, Precision};
 pub use attention::{AttentionShape, KV_BLOCK, KvElem, KvLayer, attention, store_kv};
 pub use dequantize::dequantize;
-pub use elementwise::{add_assign, gelu_tanh_mul, scale, silu_mul, soft_cap, softmax};
+pub use elementwise::{
+    add_assign, gelu_tanh, gelu_tanh_mul, scale, silu, silu_mul, soft_cap, softmax,
+};
 pub use error::ShapeError;
 pub use isa::Isa;
 pub use matmul::{Scratch, matmul};
 pub use matrix::Matrix;
-pub use norm::{rms_norm, rms_norm_inplace};
+pub use norm::{layer_norm_inplace, rms_norm, rms_norm_inplace};
 pub use pool::Pool;
 pub use rope::{Rope, RopeStyle, RopeTable};
 pub use types::{GgmlType, type_name};

@@ -1,8 +1,8 @@
 //! Rotary position embedding (Su et al., 2021).
 //!
 //! Pair `i` of a head's first `rot_dims` elements is turned by the angle
-//! `position * base^(-2i / rot_dims) * freq_scale / freq_factors[i]`. Angles, sines and cosines
-//! are formed in f64 and rounded once.
+//! `position * base^(-2i / rot_dims) * freq_scale / freq_factors[i]`, and stretched by `magnitude`.
+//! Angles, sines and cosines are formed in f64 and rounded once.
 
 use crate::isa::Isa;
 use crate::lanes::{Kernel, Lanes, dispatch};
@@ -23,6 +23,7 @@ pub enum RopeStyle {
 pub struct Rope {
     style: RopeStyle,
     frequencies: Vec<f64>,
+    magnitude: f64,
 }
 
 /// Sines and cosines of a batch's positions, computed once and shared by the layers.
@@ -112,6 +113,15 @@ impl Rope {
         Rope {
             style,
             frequencies: (0..pairs).map(frequency).collect(),
+            magnitude: 1.0,
+        }
+    }
+
+    /// The same rotation, which also multiplies what it rotates (YaRN and LongRoPE).
+    pub fn with_magnitude(self, magnitude: f32) -> Rope {
+        Rope {
+            magnitude: f64::from(magnitude),
+            ..self
         }
     }
 
@@ -233,7 +243,7 @@ impl Rope {
         let pairs = cos.len() / 2;
         for (i, frequency) in self.frequencies[first..][..pairs].iter().enumerate() {
             let (s, c) = (f64::from(position) * frequency).sin_cos();
-            let (s, c) = (s as f32, c as f32);
+            let (s, c) = ((s * self.magnitude) as f32, (c * self.magnitude) as f32);
             match self.style {
                 RopeStyle::Normal => {
                     (cos[2 * i], cos[2 * i + 1]) = (c, c);
@@ -390,6 +400,24 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn magnitude_stretches_what_is_rotated() {
+        let pool = Pool::new(1);
+        for style in [RopeStyle::Normal, RopeStyle::Neox] {
+            let rope = Rope::new(style, 4, 10000.0, 1.0, None);
+            let mut plain = [1.0, 2.0, 3.0, 4.0, 5.0];
+            let mut stretched = plain;
+            rope.apply(&pool, Isa::Scalar, &mut plain, 1, 1, 5, &[9]);
+            let rope = rope.with_magnitude(0.5);
+            rope.apply(&pool, Isa::Scalar, &mut stretched, 1, 1, 5, &[9]);
+            for (a, b) in plain[..4].iter().zip(&stretched) {
+                assert!((0.5 * a - b).abs() < 1e-6);
+            }
+            // What is not rotated stays.
+            assert_eq!(stretched[4], 5.0);
         }
     }
 

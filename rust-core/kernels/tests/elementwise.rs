@@ -6,8 +6,8 @@ mod common;
 
 use common::{Random, bits};
 use dormouse_kernels::{
-    Isa, Pool, add_assign, gelu_tanh_mul, rms_norm, rms_norm_inplace, scale, silu_mul, soft_cap,
-    softmax,
+    Isa, Pool, add_assign, gelu_tanh, gelu_tanh_mul, layer_norm_inplace, rms_norm,
+    rms_norm_inplace, scale, silu, silu_mul, soft_cap, softmax,
 };
 
 /// Every interesting magnitude, both signs.
@@ -66,7 +66,7 @@ fn close(actual: &[f32], x: &[f32], f: impl Fn(f64) -> f64, relative: f64) {
 }
 
 #[test]
-fn silu() {
+fn silus() {
     let x = probes();
     let ones = vec![1.0; x.len()];
     let y = same_bits(&x, |pool, isa, part, start| {
@@ -75,6 +75,56 @@ fn silu() {
     // Beyond -85 the result is below 1e-35; it stays negligible, but not accurate.
     let (x, y): (Vec<f32>, Vec<f32>) = x.iter().zip(&y).filter(|(x, _)| **x > -80.0).unzip();
     close(&y, &x, |x| x / (1.0 + (-x).exp()), 1e-6);
+}
+
+#[test]
+fn without_a_gate_the_activation_is_the_same() {
+    let x = probes();
+    let ones = vec![1.0; x.len()];
+    let alone = same_bits(&x, |pool, isa, part, _| silu(pool, isa, part));
+    let gated = same_bits(&x, |pool, isa, part, start| {
+        silu_mul(pool, isa, part, &ones[start..start + part.len()]);
+    });
+    assert!(bits(&alone) == bits(&gated));
+    let alone = same_bits(&x, |pool, isa, part, _| gelu_tanh(pool, isa, part));
+    let gated = same_bits(&x, |pool, isa, part, start| {
+        gelu_tanh_mul(pool, isa, part, &ones[start..start + part.len()]);
+    });
+    assert!(bits(&alone) == bits(&gated));
+}
+
+#[test]
+fn layer_norms() {
+    let random = &mut Random(8);
+    for (rows, cols) in [(1, 576), (40, 576), (5, 13), (1, 1)] {
+        let x: Vec<f32> = random.floats(rows * cols, 5.0);
+        let x: Vec<f32> = x.iter().map(|x| x + 2.0).collect();
+        let weight = random.floats(cols, 2.0);
+        let bias = random.floats(cols, 1.0);
+        for bias in [None, Some(&bias[..])] {
+            let mut results = Vec::new();
+            for isa in Isa::available() {
+                for threads in [1, 3] {
+                    let mut y = x.clone();
+                    let pool = Pool::new(threads);
+                    layer_norm_inplace(&pool, isa, &mut y, &weight, bias, 1e-5, rows, cols);
+                    results.push(bits(&y));
+                    assert_eq!(results[0], results[results.len() - 1]);
+                    for (y, x) in y.chunks(cols).zip(x.chunks(cols)) {
+                        let n = cols as f64;
+                        let mean = x.iter().map(|x| f64::from(*x)).sum::<f64>() / n;
+                        let squares = x.iter().map(|x| (f64::from(*x) - mean).powi(2));
+                        let factor = 1.0 / (squares.sum::<f64>() / n + 1e-5).sqrt();
+                        for (i, (y, x)) in y.iter().zip(x).enumerate() {
+                            let exact = (f64::from(*x) - mean) * factor * f64::from(weight[i])
+                                + bias.map_or(0.0, |bias| f64::from(bias[i]));
+                            assert!((f64::from(*y) - exact).abs() < 2e-5, "{y} {exact}");
+                        }
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[test]

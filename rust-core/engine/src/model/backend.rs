@@ -7,7 +7,8 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::config::{Activation, Config, RopeConfig};
+use super::config::{Activation, Config};
+use super::rope::RopeConfig;
 use crate::error::Result;
 use crate::weights::Weight;
 
@@ -122,7 +123,16 @@ pub trait Backend: Send + Sized {
         scale: f32,
         first: usize,
     ) -> Result<()>;
-    /// dst = src / rms(src) * weight, row by row.
+    /// dst = layer norm of src, row by row; both may be one slot.
+    fn layer_norm(
+        &mut self,
+        src: Slot,
+        weight: &Self::Vector,
+        bias: Option<&Self::Vector>,
+        eps: f32,
+        dst: Slot,
+    ) -> Result<()>;
+    /// dst = src / rms(src) * weight, row by row; both may be one slot.
     fn rms_norm(&mut self, src: Slot, weight: &Self::Vector, eps: f32, dst: Slot) -> Result<()>;
     /// Each head of the slot normed by itself, in place; `weight` is one head wide.
     fn head_norm(&mut self, slot: Slot, weight: &Self::Vector, eps: f32) -> Result<()>;
@@ -135,7 +145,11 @@ pub trait Backend: Send + Sized {
     /// Attended = causal attention of Query over the cache.
     fn attention(&mut self, cache: &Self::Cache, params: &AttentionParams) -> Result<()>;
     /// Gate = activation(Gate) * Up.
-    fn activate(&mut self, activation: Activation) -> Result<()>;
+    fn activate_gated(&mut self, activation: Activation) -> Result<()>;
+    /// slot = activation(slot).
+    fn activate(&mut self, slot: Slot, activation: Activation) -> Result<()>;
+    /// slot = slot * factor; a factor of 1 does nothing.
+    fn scale(&mut self, slot: Slot, factor: f32) -> Result<()>;
     /// Residual += src.
     fn add_to_residual(&mut self, src: Slot) -> Result<()>;
     /// slot = cap * tanh(slot / cap).

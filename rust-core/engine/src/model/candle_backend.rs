@@ -11,7 +11,8 @@ use candle_core::{D, DType, Device, IndexOp, Tensor};
 use dormouse_kernels::{GgmlType, RopeStyle};
 
 use super::backend::{AttentionParams, Backend, Cache, Linear, Slot};
-use super::config::{Activation, Config, RopeConfig};
+use super::config::{Activation, Config};
+use super::rope::RopeConfig;
 use crate::error::{Error, Result};
 use crate::weights::Weight;
 
@@ -37,6 +38,7 @@ pub(super) struct CandleRope {
     style: RopeStyle,
     dims: usize,
     frequencies: Vec<f32>,
+    magnitude: f32,
 }
 
 /// Keys and values of each layer, `[kv_head][position][head_dim]`.
@@ -168,6 +170,7 @@ impl Backend for CandleBackend {
             style: rope.style,
             dims: rope.dims,
             frequencies,
+            magnitude: rope.magnitude,
         })
     }
 
@@ -184,6 +187,24 @@ impl Backend for CandleBackend {
         self.rows = tokens.len();
         self.first = first;
         self.set(Slot::Residual, rows);
+        Ok(())
+    }
+
+    fn layer_norm(
+        &mut self,
+        src: Slot,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+        eps: f32,
+        dst: Slot,
+    ) -> Result<()> {
+        let x = self.get(src)?;
+        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+        let mut out = normed(&centred, weight, eps)?;
+        if let Some(bias) = bias {
+            out = out.broadcast_add(bias)?;
+        }
+        self.set(dst, out);
         Ok(())
     }
 
@@ -226,8 +247,8 @@ impl Backend for CandleBackend {
         for row in 0..rows {
             for frequency in &rope.frequencies {
                 let angle = (self.first + row) as f64 * f64::from(*frequency);
-                cos.push(angle.cos() as f32);
-                sin.push(angle.sin() as f32);
+                cos.push(angle.cos() as f32 * rope.magnitude);
+                sin.push(angle.sin() as f32 * rope.magnitude);
             }
         }
         let cos = Tensor::from_vec(cos, (rows, pairs), &Device::Cpu)?;
@@ -322,14 +343,26 @@ impl Backend for CandleBackend {
         Ok(())
     }
 
-    fn activate(&mut self, activation: Activation) -> Result<()> {
-        let gate = self.get(Slot::Gate)?;
-        let gate = match activation {
-            Activation::Silu => gate.silu()?,
-            Activation::GeluTanh => gate.gelu()?,
+    fn activate(&mut self, slot: Slot, activation: Activation) -> Result<()> {
+        let x = self.get(slot)?;
+        let out = match activation {
+            Activation::Silu => x.silu()?,
+            Activation::GeluTanh => x.gelu()?,
         };
-        let out = (gate * self.get(Slot::Up)?)?;
+        self.set(slot, out);
+        Ok(())
+    }
+
+    fn activate_gated(&mut self, activation: Activation) -> Result<()> {
+        self.activate(Slot::Gate, activation)?;
+        let out = (self.get(Slot::Gate)? * self.get(Slot::Up)?)?;
         self.set(Slot::Gate, out);
+        Ok(())
+    }
+
+    fn scale(&mut self, slot: Slot, factor: f32) -> Result<()> {
+        let out = (self.get(slot)? * f64::from(factor))?;
+        self.set(slot, out);
         Ok(())
     }
 

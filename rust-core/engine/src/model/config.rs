@@ -2,8 +2,9 @@
 
 use dormouse_kernels::RopeStyle;
 
+use super::rope::RopeConfig;
 use crate::error::{Error, Result};
-use crate::gguf::Metadata;
+use crate::gguf::{Metadata, Value};
 
 /// Bounds on hyperparameters: above them a file is damaged, not large.
 const MAX_LAYERS: usize = 1024;
@@ -20,26 +21,42 @@ pub enum Activation {
     GeluTanh,
 }
 
-/// Rotary position embedding of one kind of layer.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RopeConfig {
-    /// Which elements are rotated together.
-    pub style: RopeStyle,
-    /// Dimensions of a head that are rotated.
-    pub dims: usize,
-    /// The base of the frequencies.
-    pub base: f32,
-    /// Factor on positions: 1 / scaling factor (linear scaling).
-    pub freq_scale: f32,
-    /// Per-frequency divisors are read from `rope_freqs.weight` if the file has it (Llama 3).
-    pub freq_factors: bool,
+/// How vectors are normed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NormKind {
+    /// RMS norm, without a bias.
+    Rms,
+    /// Layer norm, with a bias where the file has one.
+    Layer,
+}
+
+/// RMS norm of queries and keys before rope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QkNorm {
+    /// None.
+    None,
+    /// Each head by itself.
+    Head,
+    /// All heads of a position together.
+    Row,
+}
+
+/// What multiplies the feed-forward's activation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Nothing: `down(act(up(x)))`.
+    None,
+    /// `down(act(gate(x)) * up(x))`, gate and up being tensors of their own.
+    Split,
+    /// The same; the tensor `ffn_up` holds the gate's rows and then those of up.
+    Fused,
 }
 
 /// What differs from layer to layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LayerKind {
-    /// Index into [`Config::ropes`].
-    pub rope: usize,
+    /// Index into [`Config::ropes`]; no rope if `None`.
+    pub rope: Option<usize>,
     /// A query at p sees keys in (p - window, p]; all of them if `None`.
     pub window: Option<usize>,
 }
@@ -65,7 +82,9 @@ pub struct Config {
     pub n_vocab: usize,
     /// Positions that the model was trained for.
     pub context_length: usize,
-    /// Epsilon of the RMS norms.
+    /// Norm before attention, before the feed-forward and before the head.
+    pub norm: NormKind,
+    /// Epsilon of the norms.
     pub norm_eps: f32,
     /// Factor on the embeddings.
     pub embed_scale: f32,
@@ -75,14 +94,24 @@ pub struct Config {
     pub attention_soft_cap: Option<f32>,
     /// Soft cap on the logits.
     pub logit_soft_cap: Option<f32>,
+    /// Factor on what attention and the feed-forward add to the residual stream.
+    pub residual_scale: f32,
+    /// Factor on the logits.
+    pub logit_scale: f32,
     /// The feed-forward's activation.
     pub activation: Activation,
-    /// RMS norm of each query and key head before rope.
-    pub qk_norm: bool,
+    /// The feed-forward's gate.
+    pub gate: Gate,
+    /// RMS norm of queries and keys before rope.
+    pub qk_norm: QkNorm,
+    /// Norm before attention and before the feed-forward.
+    pub pre_norms: bool,
     /// RMS norm after attention and after the feed-forward, before the residual is added.
     pub post_norms: bool,
-    /// The kinds of rope that layers use.
+    /// The kinds of rope that layers use; with [`Config::short_context`] as many again follow.
     pub ropes: Vec<RopeConfig>,
+    /// Contexts longer than this use the second half of [`Config::ropes`] (LongRoPE).
+    pub short_context: Option<usize>,
     /// One entry a layer.
     pub layers: Vec<LayerKind>,
 }
@@ -133,19 +162,56 @@ impl Hyper<'_> {
         }
     }
 
-    /// 1 / the linear rope scaling factor; 1 without scaling.
-    pub(crate) fn freq_scale(&self) -> Result<f32> {
-        let name = self.key("rope.scaling.type");
-        match self.meta.str(&name)? {
-            None | Some("none" | "linear") => {
-                let factor = match self.positive("rope.scaling.factor")? {
-                    None => self.positive("rope.scale_linear")?,
-                    some => some,
-                };
-                Ok(1.0 / factor.unwrap_or(1.0))
-            }
-            Some(other) => Err(Error::unsupported(format!("rope scaling of type {other}"))),
+    /// Positions that the model was trained for.
+    pub(crate) fn context_length(&self) -> Result<usize> {
+        self.bounded("context_length", None, MAX_CONTEXT)
+    }
+
+    /// The sliding window; a width of zero means none.
+    pub(crate) fn window(&self) -> Result<Option<usize>> {
+        match self.meta.u64(&self.key("attention.sliding_window"))? {
+            None | Some(0) => Ok(None),
+            Some(_) => self.width("attention.sliding_window").map(Some),
         }
+    }
+
+    /// The sliding window of each layer: every `pattern`-th layer sees all, unless the file says
+    /// otherwise.
+    pub(crate) fn windows(
+        &self,
+        n_layer: usize,
+        window: Option<usize>,
+        pattern: usize,
+    ) -> Result<Vec<Option<usize>>> {
+        let name = self.key("attention.sliding_window_pattern");
+        if matches!(self.meta.get(&name), Some(Value::Array(_))) {
+            let layers = self.meta.numbers(&name)?.unwrap_or_default();
+            if layers.len() < n_layer {
+                return Err(Error::corrupt(
+                    name,
+                    format!("{} values for {n_layer} layers", layers.len()),
+                ));
+            }
+            let windowed = |&value: &f64| window.filter(|_| value != 0.0);
+            return Ok(layers.iter().take(n_layer).map(windowed).collect());
+        }
+        let pattern = match self.meta.u64(&name)? {
+            Some(pattern) => usize::try_from(pattern).unwrap_or(usize::MAX),
+            None => pattern,
+        };
+        let sees_all = |layer: usize| pattern != 0 && layer % pattern == pattern - 1;
+        Ok((0..n_layer)
+            .map(|layer| window.filter(|_| !sees_all(layer)))
+            .collect())
+    }
+
+    fn norm_eps(&self, norm: NormKind) -> Result<f32> {
+        let key = match norm {
+            NormKind::Rms => "attention.layer_norm_rms_epsilon",
+            NormKind::Layer => "attention.layer_norm_epsilon",
+        };
+        self.positive(key)?
+            .ok_or_else(|| Error::corrupt(self.key(key), "the key is missing"))
     }
 
     fn refuse_experts(&self) -> Result<()> {
@@ -158,7 +224,12 @@ impl Hyper<'_> {
     }
 
     /// What all decoder-only transformers share; an architecture changes what differs.
-    pub(crate) fn config(&self, style: RopeStyle, activation: Activation) -> Result<Config> {
+    pub(crate) fn config(
+        &self,
+        style: RopeStyle,
+        norm: NormKind,
+        activation: Activation,
+    ) -> Result<Config> {
         self.refuse_experts()?;
         let n_embd = self.width("embedding_length")?;
         let n_layer = self.width("block_count")?;
@@ -189,25 +260,11 @@ impl Hyper<'_> {
                 "value heads of another width than key heads",
             ));
         }
-        let rope_dims = self.width_or("rope.dimension_count", Some(head_dim))?;
-        if rope_dims > head_dim || rope_dims % 2 != 0 {
-            return Err(Error::corrupt(
-                self.key("rope.dimension_count"),
-                format!("{rope_dims} of {head_dim} dimensions cannot be rotated"),
-            ));
-        }
+        let ropes = self.ropes(style, head_dim)?;
         let n_vocab = match self.meta.strings("tokenizer.ggml.tokens")? {
             Some(tokens) => tokens.len(),
             None => self.width("vocab_size")?,
         };
-        let eps = self
-            .positive("attention.layer_norm_rms_epsilon")?
-            .ok_or_else(|| {
-                Error::corrupt(
-                    self.key("attention.layer_norm_rms_epsilon"),
-                    "the key is missing",
-                )
-            })?;
         Ok(Config {
             arch: self.arch,
             n_embd,
@@ -217,25 +274,25 @@ impl Hyper<'_> {
             head_dim,
             n_ff: self.width("feed_forward_length")?,
             n_vocab,
-            context_length: self.bounded("context_length", None, MAX_CONTEXT)?,
-            norm_eps: eps,
+            context_length: self.context_length()?,
+            norm,
+            norm_eps: self.norm_eps(norm)?,
             embed_scale: 1.0,
             attention_scale: 1.0 / (head_dim as f32).sqrt(),
             attention_soft_cap: None,
             logit_soft_cap: None,
+            residual_scale: 1.0,
+            logit_scale: 1.0,
             activation,
-            qk_norm: false,
+            gate: Gate::Split,
+            qk_norm: QkNorm::None,
+            pre_norms: true,
             post_norms: false,
-            ropes: vec![RopeConfig {
-                style,
-                dims: rope_dims,
-                base: self.positive("rope.freq_base")?.unwrap_or(10_000.0),
-                freq_scale: self.freq_scale()?,
-                freq_factors: true,
-            }],
+            ropes: ropes.kinds,
+            short_context: ropes.short_context,
             layers: vec![
                 LayerKind {
-                    rope: 0,
+                    rope: Some(0),
                     window: None
                 };
                 n_layer
@@ -245,6 +302,15 @@ impl Hyper<'_> {
 }
 
 impl Config {
+    /// The second half of [`Config::ropes`] is for long contexts; the offset of the half that a
+    /// context uses.
+    pub(crate) fn rope_half(&self, context_length: usize) -> usize {
+        let long = self
+            .short_context
+            .is_some_and(|short| context_length > short);
+        if long { self.ropes.len() / 2 } else { 0 }
+    }
+
     /// Width of all query heads of a position.
     pub fn q_width(&self) -> usize {
         self.n_head * self.head_dim

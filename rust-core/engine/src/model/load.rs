@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::backend::{Backend, Linear};
-use super::config::Config;
-use super::forward::{Attention, FeedForward, Layer, Transformer};
+use super::config::{Config, Gate, NormKind, QkNorm};
+use super::forward::{Attention, FeedForward, Layer, Norm, Transformer};
 use crate::error::Result;
-use crate::weights::WeightStore;
+use crate::weights::{Weight, WeightStore};
 
 /// Checks the widths of `config` against the tensors that have them, so that work buffers are
 /// taken only for sizes that the file's own bytes bear out.
@@ -15,15 +15,90 @@ use crate::weights::WeightStore;
 /// As [`WeightStore::matrix`].
 pub(super) fn check_widths(config: &Config, store: &WeightStore<'_>) -> Result<()> {
     let c = config;
-    for (name, rows) in [
-        ("token_embd.weight", c.n_vocab),
-        ("blk.0.attn_q.weight", c.q_width()),
-        ("blk.0.attn_k.weight", c.kv_width()),
-        ("blk.0.ffn_up.weight", c.n_ff),
+    let parts = Parts::of(c, store, 0);
+    for (tensor, rows) in [
+        (&Rows::all("token_embd"), c.n_vocab),
+        (&parts.query, c.q_width()),
+        (&parts.key, c.kv_width()),
+        (&parts.up, c.n_ff),
     ] {
-        store.matrix(name, rows, c.n_embd)?;
+        tensor.weight(store, rows, c.n_embd)?;
     }
     Ok(())
+}
+
+/// Some rows of a tensor: the parts of a fused one lie one after the other.
+struct Rows {
+    /// Without `.weight`.
+    name: String,
+    /// The first row, and how many the tensor has, if it is fused.
+    fused: Option<(usize, usize)>,
+}
+
+impl Rows {
+    fn all(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            fused: None,
+        }
+    }
+
+    fn weight(&self, store: &WeightStore<'_>, rows: usize, cols: usize) -> Result<Weight> {
+        let name = format!("{}.weight", self.name);
+        match self.fused {
+            None => store.matrix(&name, rows, cols),
+            Some((first, all)) => store.matrix(&name, all, cols)?.rows_from(first, rows),
+        }
+    }
+
+    fn bias(&self, store: &WeightStore<'_>, rows: usize) -> Result<Option<Vec<f32>>> {
+        let (first, all) = self.fused.unwrap_or((0, rows));
+        let bias = store.optional_vector(&format!("{}.bias", self.name), all)?;
+        Ok(bias.map(|mut values| {
+            values.truncate(first + rows);
+            values.split_off(first)
+        }))
+    }
+}
+
+/// Where the linear parts of a layer that can be fused are.
+struct Parts {
+    query: Rows,
+    key: Rows,
+    value: Rows,
+    gate: Option<Rows>,
+    up: Rows,
+}
+
+impl Parts {
+    fn of(config: &Config, store: &WeightStore<'_>, layer: usize) -> Self {
+        let name = |part: &str| format!("blk.{layer}.{part}");
+        let (q, kv, ff) = (config.q_width(), config.kv_width(), config.n_ff);
+        let fused = |part: &str, first: usize, all: usize| Rows {
+            name: name(part),
+            fused: Some((first, all)),
+        };
+        let [query, key, value] = if store.has(&name("attn_qkv.weight")) {
+            [0, q, q + kv].map(|first| fused("attn_qkv", first, q + 2 * kv))
+        } else {
+            ["attn_q", "attn_k", "attn_v"].map(|part| Rows::all(name(part)))
+        };
+        let (gate, up) = match config.gate {
+            Gate::None => (None, Rows::all(name("ffn_up"))),
+            Gate::Split => (Some(Rows::all(name("ffn_gate"))), Rows::all(name("ffn_up"))),
+            Gate::Fused => (
+                Some(fused("ffn_up", 0, 2 * ff)),
+                fused("ffn_up", ff, 2 * ff),
+            ),
+        };
+        Self {
+            query,
+            key,
+            value,
+            gate,
+            up,
+        }
+    }
 }
 
 /// Builds the transformer of `config` from the tensors in `store`, as `backend` holds them.
@@ -36,10 +111,10 @@ pub(super) fn transformer<B: Backend>(
 ) -> Result<Transformer<B>> {
     let mut ropes = Vec::with_capacity(config.ropes.len());
     for rope in &config.ropes {
-        let factors = if rope.freq_factors {
-            store.optional_vector("rope_freqs.weight", rope.dims / 2)?
-        } else {
-            None
+        let factors = match (rope.yarn, rope.factors) {
+            (Some(yarn), _) => Some(yarn.factors(rope.base, rope.dims)),
+            (None, Some(name)) => store.optional_vector(name, rope.dims / 2)?,
+            (None, None) => None,
         };
         ropes.push(backend.rope_table(rope, factors.as_deref())?);
     }
@@ -51,7 +126,7 @@ pub(super) fn transformer<B: Backend>(
     let embedding =
         backend.matrix(store.matrix("token_embd.weight", config.n_vocab, config.n_embd)?)?;
     let head = if store.has("output.weight") {
-        loader.linear("output", config.n_vocab, config.n_embd)?
+        loader.linear(&Rows::all("output"), config.n_vocab, config.n_embd)?
     } else {
         Linear {
             weight: embedding.clone(),
@@ -68,7 +143,7 @@ pub(super) fn transformer<B: Backend>(
         embedding,
         layers,
         ropes,
-        output_norm: loader.vector("output_norm.weight", config.n_embd)?,
+        output_norm: loader.norm("output_norm")?,
         head,
     })
 }
@@ -92,11 +167,28 @@ impl<B: Backend> Loader<'_, B> {
         }
     }
 
-    fn linear(&self, name: &str, rows: usize, cols: usize) -> Result<Linear<B>> {
-        let weight = self.store.matrix(&format!("{name}.weight"), rows, cols)?;
-        let bias = self.store.optional_vector(&format!("{name}.bias"), rows)?;
+    fn norm(&self, name: &str) -> Result<Norm<B>> {
+        let width = self.config.n_embd;
+        let bias = match self.config.norm {
+            NormKind::Rms => None,
+            NormKind::Layer => self.store.optional_vector(&format!("{name}.bias"), width)?,
+        };
+        Ok(Norm {
+            weight: self.vector(&format!("{name}.weight"), width)?,
+            bias: bias.map(|values| self.backend.vector(values)).transpose()?,
+        })
+    }
+
+    fn norm_if(&self, wanted: bool, name: &str) -> Result<Option<Norm<B>>> {
+        wanted.then(|| self.norm(name)).transpose()
+    }
+
+    fn linear(&self, tensor: &Rows, rows: usize, cols: usize) -> Result<Linear<B>> {
+        let bias = tensor.bias(self.store, rows)?;
         Ok(Linear {
-            weight: self.backend.matrix(weight)?,
+            weight: self
+                .backend
+                .matrix(tensor.weight(self.store, rows, cols)?)?,
             bias: bias.map(|values| self.backend.vector(values)).transpose()?,
         })
     }
@@ -104,28 +196,37 @@ impl<B: Backend> Loader<'_, B> {
     fn layer(&self, index: usize) -> Result<Layer<B>> {
         let c = self.config;
         let name = |part: &str| format!("blk.{index}.{part}");
+        let parts = Parts::of(c, self.store, index);
+        let qk_norm = |part: &str, row: usize| {
+            let width = match c.qk_norm {
+                QkNorm::None => return Ok(None),
+                QkNorm::Head => c.head_dim,
+                QkNorm::Row => row,
+            };
+            self.vector(&name(part), width).map(Some)
+        };
+        let post_norm = |part: &str| self.vector_if(c.post_norms, &name(part), c.n_embd);
+        let gate = parts.gate.as_ref();
         Ok(Layer {
             kind: c.layers[index],
             attention: Attention {
-                norm: self.vector(&name("attn_norm.weight"), c.n_embd)?,
-                query: self.linear(&name("attn_q"), c.q_width(), c.n_embd)?,
-                key: self.linear(&name("attn_k"), c.kv_width(), c.n_embd)?,
-                value: self.linear(&name("attn_v"), c.kv_width(), c.n_embd)?,
-                query_norm: self.vector_if(c.qk_norm, &name("attn_q_norm.weight"), c.head_dim)?,
-                key_norm: self.vector_if(c.qk_norm, &name("attn_k_norm.weight"), c.head_dim)?,
-                output: self.linear(&name("attn_output"), c.n_embd, c.q_width())?,
-                post_norm: self.vector_if(
-                    c.post_norms,
-                    &name("post_attention_norm.weight"),
-                    c.n_embd,
-                )?,
+                norm: self.norm_if(c.pre_norms, &name("attn_norm"))?,
+                query: self.linear(&parts.query, c.q_width(), c.n_embd)?,
+                key: self.linear(&parts.key, c.kv_width(), c.n_embd)?,
+                value: self.linear(&parts.value, c.kv_width(), c.n_embd)?,
+                query_norm: qk_norm("attn_q_norm.weight", c.q_width())?,
+                key_norm: qk_norm("attn_k_norm.weight", c.kv_width())?,
+                output: self.linear(&Rows::all(name("attn_output")), c.n_embd, c.q_width())?,
+                post_norm: post_norm("post_attention_norm.weight")?,
             },
             feed_forward: FeedForward {
-                norm: self.vector(&name("ffn_norm.weight"), c.n_embd)?,
-                gate: self.linear(&name("ffn_gate"), c.n_ff, c.n_embd)?,
-                up: self.linear(&name("ffn_up"), c.n_ff, c.n_embd)?,
-                down: self.linear(&name("ffn_down"), c.n_embd, c.n_ff)?,
-                post_norm: self.vector_if(c.post_norms, &name("post_ffw_norm.weight"), c.n_embd)?,
+                norm: self.norm_if(c.pre_norms, &name("ffn_norm"))?,
+                gate: gate
+                    .map(|gate| self.linear(gate, c.n_ff, c.n_embd))
+                    .transpose()?,
+                up: self.linear(&parts.up, c.n_ff, c.n_embd)?,
+                down: self.linear(&Rows::all(name("ffn_down")), c.n_embd, c.n_ff)?,
+                post_norm: post_norm("post_ffw_norm.weight")?,
             },
         })
     }

@@ -14,17 +14,19 @@ mod kernels_backend;
 mod load;
 mod options;
 mod plan;
+mod rope;
 mod runner;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-pub use config::{Activation, Config, LayerKind, RopeConfig};
+pub use config::{Activation, Config, Gate, LayerKind, NormKind, QkNorm};
 pub use decoder::Decoder;
 pub use dormouse_kernels::{GgmlType, Isa, Precision, RopeStyle};
 pub use kernels_backend::KvType;
 pub use options::{BackendKind, ContextOptions, LoadOptions};
 pub use plan::{Fits, MemoryPlan, memory_plan};
+pub use rope::{RopeConfig, Yarn};
 
 use crate::error::{Error, Result};
 use crate::gguf::{Gguf, Source};

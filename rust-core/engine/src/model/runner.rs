@@ -7,7 +7,7 @@ use super::backend::{Backend, Cache};
 use super::budget::{Budget, Reservation};
 use super::decoder::Decoder;
 use super::fair::FairMutex;
-use super::forward::Transformer;
+use super::forward::{Chunk, Transformer};
 use crate::error::{Error, Result};
 
 /// What all decoders of one model share.
@@ -85,11 +85,15 @@ impl<B: Backend + 'static> Runner<B> {
             });
         }
         let mut backend = self.shared.backend.lock();
+        let config = &self.shared.transformer.config;
         self.shared.transformer.forward(
             &mut backend,
             &mut self.cache,
-            tokens,
-            wanted,
+            Chunk {
+                tokens,
+                wanted,
+                rope_half: config.rope_half(self.context_length),
+            },
             logits,
             &self.stop,
         )

@@ -47,6 +47,25 @@ impl Weight {
         &self.data[self.range.clone()]
     }
 
+    /// `rows` rows from `first` on, as a matrix of their own that shares the bytes.
+    ///
+    /// # Errors
+    /// [`Error::CorruptModel`] when there are fewer.
+    pub fn rows_from(&self, first: usize, rows: usize) -> Result<Self> {
+        let row = self.range.len() / self.rows;
+        match first.checked_add(rows) {
+            Some(end) if end <= self.rows => Ok(Self {
+                range: self.range.start + first * row..self.range.start + end * row,
+                rows,
+                ..self.clone()
+            }),
+            _ => Err(Error::corrupt(
+                self.name.clone(),
+                format!("rows {first} to {first} + {rows} of {}", self.rows),
+            )),
+        }
+    }
+
     /// The kernels' view of the matrix.
     ///
     /// # Errors

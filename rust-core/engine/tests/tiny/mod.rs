@@ -2,6 +2,10 @@
 //! for the K-quants. Seeded, so a failure can be had again.
 #![allow(dead_code, clippy::unwrap_used)]
 
+#[cfg(feature = "reference")]
+pub(crate) mod encode;
+pub(crate) mod zoo;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use dormouse::Result;
@@ -32,7 +36,7 @@ pub(crate) struct Tensor {
 /// A model before it is written: keys and tensors may be changed, taken out or added.
 #[derive(Clone)]
 pub(crate) struct Tiny {
-    arch: &'static str,
+    pub(crate) arch: &'static str,
     pub(crate) keys: Vec<(&'static str, Value)>,
     pub(crate) tensors: Vec<Tensor>,
     state: u64,
@@ -65,21 +69,30 @@ impl Tiny {
         tiny
     }
 
-    fn new(arch: &'static str, n_layer: u32, seed: u64) -> Self {
+    /// Without keys and tensors.
+    pub(crate) fn bare(arch: &'static str, seed: u64) -> Self {
         Self {
             arch,
-            keys: vec![
-                ("embedding_length", Value::U32(N_EMBD as u32)),
-                ("block_count", Value::U32(n_layer)),
-                ("attention.head_count", Value::U32(4)),
-                ("attention.head_count_kv", Value::U32(2)),
-                ("attention.key_length", Value::U32(64)),
-                ("attention.value_length", Value::U32(64)),
-                ("attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
-                ("context_length", Value::U32(512)),
-            ],
+            keys: Vec::new(),
             tensors: Vec::new(),
             state: seed,
+        }
+    }
+
+    fn new(arch: &'static str, n_layer: u32, seed: u64) -> Self {
+        let keys = [
+            ("embedding_length", Value::U32(N_EMBD as u32)),
+            ("block_count", Value::U32(n_layer)),
+            ("attention.head_count", Value::U32(4)),
+            ("attention.head_count_kv", Value::U32(2)),
+            ("attention.key_length", Value::U32(64)),
+            ("attention.value_length", Value::U32(64)),
+            ("attention.layer_norm_rms_epsilon", Value::F32(1e-5)),
+            ("context_length", Value::U32(512)),
+        ];
+        Self {
+            keys: keys.to_vec(),
+            ..Self::bare(arch, seed)
         }
     }
 

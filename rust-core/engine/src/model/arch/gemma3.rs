@@ -4,17 +4,18 @@
 use dormouse_kernels::RopeStyle;
 
 use crate::error::{Error, Result};
-use crate::model::config::{Activation, Config, Hyper, LayerKind, RopeConfig};
+use crate::model::config::{Activation, Config, Hyper, LayerKind, NormKind, QkNorm};
+use crate::model::rope::RopeConfig;
 
-/// Every sixth layer is global; the published models all have this pattern and no key for it.
+/// Every sixth layer is global, unless a file says otherwise.
 const PATTERN: usize = 6;
 const LOCAL_BASE: f32 = 10_000.0;
 /// Only the 27B model has this many layers; it scales queries by embedding width per head.
 const LAYERS_27B: usize = 62;
 
 pub(super) fn config(hyper: &Hyper<'_>) -> Result<Config> {
-    let base = hyper.config(RopeStyle::Neox, Activation::GeluTanh)?;
-    let window = hyper.width("attention.sliding_window")?;
+    let base = hyper.config(RopeStyle::Neox, NormKind::Rms, Activation::GeluTanh)?;
+    let windows = hyper.windows(base.n_layer, hyper.window()?, PATTERN)?;
     let global = RopeConfig {
         base: hyper.positive("rope.freq_base")?.unwrap_or(1_000_000.0),
         ..base
@@ -28,21 +29,10 @@ pub(super) fn config(hyper: &Hyper<'_>) -> Result<Config> {
         freq_scale: 1.0,
         ..global.clone()
     };
-    let layers = (0..base.n_layer)
-        .map(|layer| {
-            if layer % PATTERN == PATTERN - 1 {
-                LayerKind {
-                    rope: 0,
-                    window: None,
-                }
-            } else {
-                LayerKind {
-                    rope: 1,
-                    window: Some(window),
-                }
-            }
-        })
-        .collect();
+    let layer = |window: Option<usize>| LayerKind {
+        rope: Some(usize::from(window.is_some())),
+        window,
+    };
     let query_width = if base.n_layer == LAYERS_27B {
         base.n_embd / base.n_head
     } else {
@@ -53,10 +43,10 @@ pub(super) fn config(hyper: &Hyper<'_>) -> Result<Config> {
         attention_scale: 1.0 / (query_width as f32).sqrt(),
         attention_soft_cap: hyper.positive("attn_logit_softcapping")?,
         logit_soft_cap: hyper.positive("final_logit_softcapping")?,
-        qk_norm: true,
+        qk_norm: QkNorm::Head,
         post_norms: true,
         ropes: vec![global, local],
-        layers,
+        layers: windows.into_iter().map(layer).collect(),
         ..base
     })
 }

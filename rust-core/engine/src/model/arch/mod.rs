@@ -3,8 +3,16 @@
 //! To add one: a file here with a `config` function, a line in [`ARCHITECTURES`], a tiny random
 //! model in the fidelity tests.
 
+mod gemma2;
 mod gemma3;
+mod granite;
 mod llama;
+mod olmo2;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod smollm3;
+mod starcoder2;
 
 use super::config::{Config, Hyper};
 use crate::error::{Error, Result};
@@ -13,7 +21,18 @@ use crate::gguf::Gguf;
 type Describe = fn(&Hyper<'_>) -> Result<Config>;
 
 /// GGUF name of each known architecture, and how its configuration is read.
-const ARCHITECTURES: &[(&str, Describe)] = &[("gemma3", gemma3::config), ("llama", llama::config)];
+const ARCHITECTURES: &[(&str, Describe)] = &[
+    ("gemma2", gemma2::config),
+    ("gemma3", gemma3::config),
+    ("granite", granite::config),
+    ("llama", llama::config),
+    ("olmo2", olmo2::config),
+    ("phi3", phi3::config),
+    ("qwen2", qwen2::config),
+    ("qwen3", qwen3::config),
+    ("smollm3", smollm3::config),
+    ("starcoder2", starcoder2::config),
+];
 
 /// The configuration of the model in `gguf`.
 ///

@@ -12,7 +12,8 @@ use dormouse_kernels::{
 };
 
 use super::backend::{AttentionParams, Backend, Linear, Slot};
-use super::config::{Activation, Config, RopeConfig};
+use super::config::{Activation, Config};
+use super::rope::RopeConfig;
 use crate::error::{Error, Result};
 use crate::weights::Weight;
 use arena::Arena;
@@ -143,7 +144,8 @@ impl Backend for KernelsBackend {
 
     fn rope_table(&mut self, rope: &RopeConfig, factors: Option<&[f32]>) -> Result<RopeId> {
         let table = RopeTable::new(self.arena.plan.chunk, rope.dims);
-        let rope = Rope::new(rope.style, rope.dims, rope.base, rope.freq_scale, factors);
+        let rope = Rope::new(rope.style, rope.dims, rope.base, rope.freq_scale, factors)
+            .with_magnitude(rope.magnitude);
         self.ropes.push((rope, table));
         Ok(RopeId(self.ropes.len() - 1))
     }
@@ -170,6 +172,25 @@ impl Backend for KernelsBackend {
         if scale != 1.0 {
             kernels::scale(&self.pool, self.isa, out, scale);
         }
+        Ok(())
+    }
+
+    fn layer_norm(
+        &mut self,
+        src: Slot,
+        weight: &Vec<f32>,
+        bias: Option<&Vec<f32>>,
+        eps: f32,
+        dst: Slot,
+    ) -> Result<()> {
+        let (rows, width) = (self.rows, self.arena.width(dst));
+        if src != dst {
+            let (x, y) = self.arena.pair(src, dst, rows)?;
+            y.copy_from_slice(x);
+        }
+        let x = self.arena.get_mut(dst, rows);
+        let bias = bias.map(Vec::as_slice);
+        kernels::layer_norm_inplace(&self.pool, self.isa, x, weight, bias, eps, rows, width);
         Ok(())
     }
 
@@ -248,7 +269,24 @@ impl Backend for KernelsBackend {
         }
     }
 
-    fn activate(&mut self, activation: Activation) -> Result<()> {
+    fn activate(&mut self, slot: Slot, activation: Activation) -> Result<()> {
+        let x = self.arena.get_mut(slot, self.rows);
+        match activation {
+            Activation::Silu => kernels::silu(&self.pool, self.isa, x),
+            Activation::GeluTanh => kernels::gelu_tanh(&self.pool, self.isa, x),
+        }
+        Ok(())
+    }
+
+    fn scale(&mut self, slot: Slot, factor: f32) -> Result<()> {
+        if factor != 1.0 {
+            let x = self.arena.get_mut(slot, self.rows);
+            kernels::scale(&self.pool, self.isa, x, factor);
+        }
+        Ok(())
+    }
+
+    fn activate_gated(&mut self, activation: Activation) -> Result<()> {
         let (up, gate) = self.arena.pair(Slot::Up, Slot::Gate, self.rows)?;
         match activation {
             Activation::Silu => kernels::silu_mul(&self.pool, self.isa, gate, up),

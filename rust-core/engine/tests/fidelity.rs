@@ -1,0 +1,231 @@
+//! A tiny random model of every architecture in every type, against what llama.cpp computed on the
+//! same file: `fixtures/architectures.json` and `.f32`, written by `fixtures/generate.py`.
+#![cfg(feature = "reference")]
+#![allow(clippy::unwrap_used)]
+
+mod common;
+mod tiny;
+
+use std::collections::BTreeMap;
+
+use dormouse::evaluate::log_probs;
+use dormouse::gguf::Builder;
+use dormouse::model::{BackendKind, ContextOptions, KvType, LoadOptions, Model, Precision};
+use serde_json::Value;
+use tiny::zoo::N_VOCAB;
+
+/// F32: |difference| of a logit. llama.cpp takes GELU from a table of 16-bit floats, which alone
+/// makes 5e-4 of it; other architectures agree to 5e-6.
+const MAX_DIFFERENCE: f32 = 1e-3;
+const MAX_DIFFERENCE_WITHOUT_GELU: f32 = 2e-5;
+const GELU: [&str; 3] = ["gemma2", "gemma3", "starcoder2"];
+/// Quantized: mean KL to the same weights in f32, over llama.cpp's own.
+const KL_RATIO: f64 = 1.05;
+const KL_MORE: f64 = 1e-6;
+
+struct Golden {
+    tokens: Vec<u32>,
+    /// The logits of every so many positions are in the fixture.
+    step: usize,
+    /// By file name; F32 files can have several contexts.
+    models: BTreeMap<String, Vec<Value>>,
+    logits: Vec<f32>,
+}
+
+fn golden() -> Golden {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fixtures/architectures");
+    let text = std::fs::read_to_string(format!("{folder}.json")).unwrap();
+    let value: Value = serde_json::from_str(&text).unwrap();
+    let bytes = std::fs::read(format!("{folder}.f32")).unwrap();
+    let mut models = BTreeMap::<_, Vec<_>>::new();
+    for row in value["models"].as_array().unwrap() {
+        let name = row["file"].as_str().unwrap().to_owned();
+        models.entry(name).or_default().push(row.clone());
+    }
+    let tokens = value["tokens"].as_array().unwrap();
+    Golden {
+        tokens: tokens.iter().map(|t| t.as_u64().unwrap() as u32).collect(),
+        step: value["step"].as_u64().unwrap() as usize,
+        models,
+        logits: bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|&b| f32::from_le_bytes(b))
+            .collect(),
+    }
+}
+
+fn fnv1a(bytes: &[u8]) -> String {
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+fn load(file: &Builder, change: impl FnOnce(&mut LoadOptions)) -> Model {
+    let mut options = LoadOptions::default();
+    options.threads = Some(1);
+    options.kv_type = KvType::F32;
+    change(&mut options);
+    tiny::load(file, options).unwrap()
+}
+
+/// The logits of every position, the tokens evaluated in pieces of these sizes again and again.
+fn run(model: &Model, context: usize, tokens: &[u32], sizes: &[usize]) -> Vec<f32> {
+    let mut options = ContextOptions::default();
+    options.length = Some(context);
+    let mut decoder = model.decoder(&options).unwrap();
+    let width = N_VOCAB as usize;
+    let mut out = vec![0.0; tokens.len() * width];
+    let (mut at, mut sizes) = (0, sizes.iter().cycle());
+    while at < tokens.len() {
+        let most = at + sizes.next().unwrap().min(&decoder.max_chunk());
+        let end = most.min(tokens.len());
+        decoder
+            .forward_all(&tokens[at..end], &mut out[at * width..end * width])
+            .unwrap();
+        at = end;
+    }
+    out
+}
+
+fn bits(logits: &[f32]) -> Vec<u32> {
+    logits.iter().map(|logit| logit.to_bits()).collect()
+}
+
+fn max_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    let pairs = a.iter().zip(b);
+    pairs.fold(0.0, |max: f32, (a, b)| {
+        assert!(a.is_finite() && b.is_finite());
+        max.max((a - b).abs())
+    })
+}
+
+fn mean_kl(yardstick: &[f32], ours: &[f32]) -> f64 {
+    let width = N_VOCAB as usize;
+    let rows = yardstick.chunks(width).zip(ours.chunks(width));
+    let sum: f64 = rows
+        .map(|(p, q)| {
+            let pairs = log_probs(p).zip(log_probs(q));
+            let terms = pairs.map(|(p, q)| f64::from(p).exp() * (f64::from(p) - f64::from(q)));
+            terms.sum::<f64>()
+        })
+        .sum();
+    sum / (yardstick.len() / width) as f64
+}
+
+#[test]
+fn every_architecture_in_every_type_agrees_with_llama_cpp() {
+    let golden = golden();
+    let width = N_VOCAB as usize;
+    let mut seen = 0;
+    let mut failures = Vec::new();
+    for (name, file) in tiny::encode::architectures() {
+        let bytes = file.clone().build();
+        assert!(bytes.len() < 300 << 10, "{name} has {} bytes", bytes.len());
+        let known = golden.models.get(&name);
+        let known = known.unwrap_or_else(|| panic!("{name} is not in the fixture"));
+        let exact = load(&file, |o| o.precision = Precision::F32);
+        let allowed = if GELU.iter().any(|arch| name.starts_with(arch)) {
+            MAX_DIFFERENCE
+        } else {
+            MAX_DIFFERENCE_WITHOUT_GELU
+        };
+        for row in known {
+            seen += 1;
+            assert_eq!(row["fnv1a"], fnv1a(&bytes), "{name} has changed");
+            let context = row["context"].as_u64().unwrap() as usize;
+            let tokens = &golden.tokens[..golden.tokens.len().min(context)];
+            let ours = run(&exact, context, tokens, &[tokens.len()]);
+            if let Some(kl) = row["kl"].as_f64() {
+                let last = row["yardstick"].as_array().unwrap().iter();
+                let last: Vec<f32> = last.map(|v| v.as_f64().unwrap() as f32).collect();
+                let off = max_difference(&ours[ours.len() - width..], &last);
+                let quantized = load(&file, |_| {});
+                let int8 = run(&quantized, context, tokens, &[tokens.len()]);
+                let our_kl = mean_kl(&ours, &int8);
+                println!(
+                    "{name}: f32 {off:.1e}, KL {our_kl:.2e} (llama.cpp {kl:.2e}, {:.2})",
+                    our_kl / kl
+                );
+                if off >= allowed || our_kl > kl * KL_RATIO + KL_MORE {
+                    failures.push(format!(
+                        "{name}: f32 off by {off:e}, KL {our_kl:e} (llama.cpp {kl:e})"
+                    ));
+                }
+            } else {
+                let kept = ours
+                    .chunks(width)
+                    .skip(golden.step - 1)
+                    .step_by(golden.step);
+                let kept: Vec<f32> = kept.flatten().copied().collect();
+                let first = row["rows"].as_u64().unwrap() as usize * width;
+                let off = max_difference(&kept, &golden.logits[first..first + kept.len()]);
+                println!("{name} at context {context}: {off:.1e}");
+                if off >= allowed {
+                    failures.push(format!("{name} at context {context}: off by {off:e}"));
+                }
+            }
+        }
+    }
+    assert_eq!(seen, golden.models.values().map(Vec::len).sum::<usize>());
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn how_a_prompt_is_cut_changes_no_bit() {
+    let golden = golden();
+    for (name, file) in tiny::encode::architectures() {
+        let model = load(&file, |_| {});
+        let tokens = &golden.tokens[..100];
+        let whole = bits(&run(&model, 256, tokens, &[tokens.len()]));
+        for sizes in [&[1][..], &[3, 17, 5]] {
+            let cut = bits(&run(&model, 256, tokens, sizes));
+            assert!(cut == whole, "{name} in pieces of {sizes:?}");
+        }
+    }
+}
+
+/// llama.cpp knows no window for this architecture.
+#[test]
+fn the_window_of_a_llama_is_that_of_its_file() {
+    let tokens = &golden().tokens[..100];
+    let mut tiny = tiny::zoo::model("llama", tiny::zoo::NARROW);
+    tiny.set("attention.sliding_window", tiny::Value::U32(16));
+    let plain = tiny::zoo::file("llama", tiny::zoo::NARROW, tiny::f32_bytes);
+    let windowed = tiny::zoo::on_vocabulary(&tiny, tiny::f32_bytes);
+    let exact = load(&windowed, |o| o.precision = Precision::F32);
+    let reference = load(&windowed, |o| o.backend = BackendKind::Reference);
+    let ours = run(&exact, 256, tokens, &[100]);
+    assert!(max_difference(&ours, &run(&reference, 256, tokens, &[100])) < 1e-4);
+    let whole = run(
+        &load(&plain, |o| o.precision = Precision::F32),
+        256,
+        tokens,
+        &[100],
+    );
+    let width = N_VOCAB as usize;
+    assert!(bits(&ours[..16 * width]) == bits(&whole[..16 * width]));
+    assert!(max_difference(&ours[16 * width..], &whole[16 * width..]) > 0.01);
+}
+
+#[test]
+fn every_architecture_agrees_with_the_reference() {
+    let golden = golden();
+    for (name, file) in tiny::encode::architectures() {
+        if !name.ends_with("-F32") {
+            continue;
+        }
+        let exact = load(&file, |o| o.precision = Precision::F32);
+        let reference = load(&file, |o| o.backend = BackendKind::Reference);
+        for context in [256, 1024] {
+            let tokens = &golden.tokens[..100];
+            let ours = run(&exact, context, tokens, &[tokens.len()]);
+            let theirs = run(&reference, context, tokens, &[tokens.len()]);
+            let off = max_difference(&ours, &theirs);
+            assert!(off < 1e-4, "{name} at context {context}: {off:e}");
+        }
+    }
+}
