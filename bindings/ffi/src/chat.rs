@@ -140,7 +140,7 @@ impl ChatHandle {
     /// Writes the history to a file, which is replaced as a whole or left as it is.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Closed`].
+    /// [`Error::Io`], [`Error::NotFound`] when its folder is not there, [`Error::Closed`].
     pub async fn save(self: Arc<Self>, path: String) -> Result<()> {
         offload("dormouse-save", move || {
             self.with(|chat| Ok(chat.save(Path::new(&path))?))

@@ -423,6 +423,85 @@ fn history_is_kept_changed_saved_and_restored() {
     );
 }
 
+/// A folder of the test's own, empty.
+fn scratch(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn save(chat: &Arc<ChatHandle>, path: &Path) -> Result<(), Failure> {
+    block_on(chat.clone().save(path.to_str().unwrap().to_owned()))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_leaves_the_file_and_the_chat() {
+    /// "No space left on device".
+    const ENOSPC: i32 = 28;
+    let folder = scratch("full-disk");
+    let file = folder.join("chat.json");
+    let chat = chat(&scripted());
+    finish(&send(&chat, "think of my secret").unwrap()).unwrap();
+    save(&chat, &file).unwrap();
+    let saved = std::fs::read(&file).unwrap();
+    finish(&send(&chat, "hi").unwrap()).unwrap();
+
+    // What is saved goes to a file beside the old one first: here it goes to a device without space.
+    let beside = folder.join(format!(".chat.json.{}.tmp", std::process::id()));
+    std::os::unix::fs::symlink("/dev/full", &beside).unwrap();
+    match save(&chat, &file) {
+        Err(Failure::Io { what, code }) => {
+            assert_eq!(code, Some(ENOSPC), "{what}");
+            assert!(
+                what.contains("chat.json") && !what.contains("secret"),
+                "{what}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(std::fs::read(&file).unwrap(), saved, "the old file stays");
+    assert!(!beside.is_symlink(), "nothing half-written stays");
+
+    assert_eq!(
+        finish(&send(&chat, "think").unwrap()).unwrap().0,
+        "It is 42."
+    );
+    save(&chat, &file).unwrap();
+    let messages = chat.messages().unwrap();
+    assert_eq!(messages.len(), 6);
+    chat.reset().unwrap();
+    block_on(chat.clone().restore(file.to_str().unwrap().to_owned())).unwrap();
+    assert_eq!(chat.messages().unwrap(), messages);
+}
+
+#[test]
+fn a_path_that_cannot_be_saved_to_is_told_and_the_chat_goes_on() {
+    let folder = scratch("no-path");
+    let chat = chat(&scripted());
+    finish(&send(&chat, "hi").unwrap()).unwrap();
+    match save(&chat, &folder.join("missing").join("chat.json")) {
+        Err(Failure::NotFound { what }) => assert!(what.contains("missing"), "{what}"),
+        other => panic!("{other:?}"),
+    }
+    let in_the_way = folder.join("folder");
+    std::fs::create_dir(&in_the_way).unwrap();
+    match save(&chat, &in_the_way) {
+        Err(Failure::Io { code: Some(_), .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    let names: Vec<_> = std::fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(names, ["folder"]);
+    assert_eq!(
+        finish(&send(&chat, "think").unwrap()).unwrap().0,
+        "It is 42."
+    );
+}
+
 #[test]
 fn what_the_engine_lacks_is_said() {
     let file = tiny_models().join("scripted.gguf");

@@ -156,7 +156,8 @@ public final class Chat: Sendable {
 
   /// Writes the history to a file, which is replaced as a whole or left as it is.
   ///
-  /// - Throws: ``DormouseError/io(what:code:)``; ``DormouseError/closed``.
+  /// - Throws: ``DormouseError/io(what:code:)`` when it cannot be written;
+  ///   ``DormouseError/notFound(what:)`` when its folder is not there; ``DormouseError/closed``.
   public func save(_ path: String) async throws {
     try await translated { [self] in try await handle.save(path: path) }
   }

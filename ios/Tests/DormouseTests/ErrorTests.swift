@@ -27,6 +27,63 @@ extension All {
       #expect(what.contains("9999"))
     }
 
+    /// Only Linux has a device that is always full.
+    @Test(.enabled(if: FileManager.default.fileExists(atPath: "/dev/full")))
+    func aFullDiskLeavesTheFileAndTheChat() async throws {
+      let chat = try await scripted().newChat()
+      try await withFolder { folder in
+        let url = folder.appendingPathComponent("chat.json")
+        _ = try await chat.reply("think of the user's words")
+        try await chat.save(url.path)
+        let saved = try Data(contentsOf: url)
+        _ = try await chat.reply("hello")
+        // What is saved goes to a file beside the old one first: here it goes to a device without
+        // space.
+        let process = ProcessInfo.processInfo.processIdentifier
+        let beside = folder.appendingPathComponent(".chat.json.\(process).tmp").path
+        try FileManager.default.createSymbolicLink(
+          atPath: beside, withDestinationPath: "/dev/full")
+        let error = try await failure { try await chat.save(url.path) }
+        guard case .io(let what, ENOSPC) = error else {
+          Issue.record("\(error)")
+          return
+        }
+        #expect(what.contains("chat.json"))
+        #expect(!error.description.contains("user's"))
+        #expect(try Data(contentsOf: url) == saved)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["chat.json"])
+
+        #expect(try await chat.reply("hello").finishReason == .endOfTurn)
+        try await chat.save(url.path)
+        let messages = try chat.messages
+        #expect(messages.count == 6)
+        try chat.reset()
+        try await chat.restore(url.path)
+        #expect(try chat.messages == messages)
+      }
+    }
+
+    @Test func aPathThatCannotBeSavedTo() async throws {
+      let chat = try await scripted().newChat()
+      _ = try await chat.reply("hello")
+      try await withFolder { folder in
+        let missing = folder.appendingPathComponent("missing/chat.json").path
+        guard case .notFound(let what) = try await failure({ try await chat.save(missing) }) else {
+          Issue.record("not the error for a folder that is not there")
+          return
+        }
+        #expect(what.contains(missing))
+        let inTheWay = folder.appendingPathComponent("folder")
+        try FileManager.default.createDirectory(at: inTheWay, withIntermediateDirectories: false)
+        guard case .io(_, .some) = try await failure({ try await chat.save(inTheWay.path) }) else {
+          Issue.record("not the error for a folder in the file's place")
+          return
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["folder"])
+      }
+      #expect(try await chat.reply("hello").finishReason == .endOfTurn)
+    }
+
     @Test func corruptModel() async throws {
       try await withFolder { folder in
         let url = folder.appendingPathComponent("model.gguf")

@@ -1,6 +1,6 @@
 //! An AAR and its repository, made of small parts, opened again, and each part spoilt in turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -200,13 +200,22 @@ fn the_repository_is_checked_file_by_file() {
          <dormouse.version>0.1.0</dormouse.version>\n</properties></project>",
     );
     let pom = maven::fill(&template, &properties).unwrap();
-    let write = |pom: &str| {
-        let sources = vec![Entry::new("dev/dormouse/A.kt", "class A")];
-        let docs = vec![Entry::new("index.html", "<html>")];
-        maven::write(&repository, VERSION, pom, sources, docs).unwrap();
-        maven::faults(&repository, VERSION).unwrap()
+    let pages = BTreeSet::from(["a.html".to_owned(), "b.html".to_owned()]);
+    let write_with = |pom: &str, source: &str, pages_there: &[&str]| {
+        let sources = vec![Entry::new(source, "class A")];
+        let docs = pages_there.iter().map(|page| Entry::new(page, "<html>"));
+        maven::write(&repository, VERSION, pom, sources, docs.collect()).unwrap();
+        maven::faults(&repository, VERSION, &pages).unwrap()
     };
+    let write = |pom: &str| write_with(pom, "dev/dormouse/A.kt", &["a.html", "b.html"]);
     assert_eq!(write(&pom), Vec::<String>::new());
+    assert_eq!(
+        write_with(&pom, "dev/dormouse/A.kt", &["index.html", "a.html"]),
+        ["the documentation has no page b.html"]
+    );
+    let faults = write_with(&pom, "readme", &["a.html", "b.html"]);
+    assert!(faults.len() == 1 && faults[0].ends_with("-sources.jar has no .kt file"));
+    write(&pom);
     assert!(aar.with_extension("aar.sha1").is_file());
     assert_eq!(
         write(&pom.replace("<type>aar</type>", "")),
@@ -230,10 +239,10 @@ fn the_repository_is_checked_file_by_file() {
     );
     write(&pom);
     fs::write(aar.with_extension("aar.md5"), "0").unwrap();
-    let faults = maven::faults(&repository, VERSION).unwrap();
+    let faults = maven::faults(&repository, VERSION, &pages).unwrap();
     assert!(faults.len() == 1 && faults[0].ends_with(".aar.md5 is not its file's"));
     fs::remove_file(&aar).unwrap();
-    assert!(maven::faults(&repository, VERSION).is_err());
+    assert!(maven::faults(&repository, VERSION, &pages).is_err());
 }
 
 #[test]

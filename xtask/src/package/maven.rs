@@ -4,7 +4,7 @@
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha512};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -143,11 +143,16 @@ fn digest(name: &str, bytes: &[u8]) -> String {
     text
 }
 
-/// Everything that is wrong with the repository around the AAR, a sentence each.
+/// Everything that is wrong with the repository around the AAR, a sentence each; `pages` are those
+/// that the documentation must have.
 ///
 /// # Errors
 /// If a file cannot be read.
-pub(crate) fn faults(repository: &Path, version: &str) -> Result<Vec<String>> {
+pub(crate) fn faults(
+    repository: &Path,
+    version: &str,
+    pages: &BTreeSet<String>,
+) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     for path in files(repository, version)
         .iter()
@@ -197,11 +202,16 @@ pub(crate) fn faults(repository: &Path, version: &str) -> Result<Vec<String>> {
     if !jna.is_some_and(|it| it.contains("<type>aar</type>")) {
         faults.push("the POM does not take JNA as an AAR".into());
     }
-    for (ending, suffix) in [("-sources.jar", ".kt"), ("-javadoc.jar", ".html")] {
-        let jar = place(repository, version, ending);
-        let entries = super::aar::read(&jar)?;
-        if !entries.iter().any(|entry| entry.name.ends_with(suffix)) {
-            faults.push(format!("{} has no {suffix} file", jar.display()));
+    let sources = place(repository, version, "-sources.jar");
+    let entries = super::aar::read(&sources)?;
+    if !entries.iter().any(|entry| entry.name.ends_with(".kt")) {
+        faults.push(format!("{} has no .kt file", sources.display()));
+    }
+    let entries = super::aar::read(&place(repository, version, "-javadoc.jar"))?;
+    let found: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    for page in pages {
+        if !found.contains(page.as_str()) {
+            faults.push(format!("the documentation has no page {page}"));
         }
     }
     Ok(faults)

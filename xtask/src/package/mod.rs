@@ -8,6 +8,7 @@ mod apple;
 mod archive;
 mod bionic;
 mod elf;
+mod kdoc;
 mod link;
 mod macho;
 #[cfg(test)]
@@ -111,6 +112,8 @@ fn android(options: &Android) -> Result<()> {
     let mut properties = maven::properties(&read("android/pom.xml")?);
     properties.insert("dormouse.version".into(), version.into());
     let pom = maven::fill(&read("android/aar/pom.xml")?, &properties)?;
+    let mut pages = kdoc::pages(&read("android/api/dormouse.api")?);
+    pages.extend(kdoc::pages(&read("android/api/dormouse-android.api")?));
 
     let repository = out.join("maven");
     let aar = maven::place(&repository, version, ".aar");
@@ -124,7 +127,7 @@ fn android(options: &Android) -> Result<()> {
     )?;
     let bionic = bionic::Bionic::committed(&root)?;
     sound(&aar, &aar::faults(&aar, &root, abis, &bionic)?)?;
-    sound(&repository, &maven::faults(&repository, version)?)?;
+    sound(&repository, &maven::faults(&repository, version, &pages)?)?;
     let size = fs::metadata(&aar).map_err(|error| Failure::io("read", &aar, &error))?;
     println!("{}: {} bytes", aar.display(), size.len());
     Ok(())
@@ -166,7 +169,7 @@ impl Kotlin {
                 jar("dormouse-android", "dormouse-android-classes"),
             ],
             sources,
-            docs: android.join("dormouse/target/dokka"),
+            docs: android.join("dormouse-android/target/dokka"),
         })
     }
 }

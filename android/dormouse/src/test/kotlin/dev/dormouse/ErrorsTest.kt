@@ -5,8 +5,12 @@ import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.flow.first
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
+import org.junit.jupiter.api.condition.EnabledOnOs
+import org.junit.jupiter.api.condition.OS
 import org.junit.jupiter.api.io.TempDir
 import java.io.File
+import java.nio.file.Files
+import kotlin.io.path.Path
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
@@ -46,19 +50,59 @@ internal class ErrorsTest {
         }
 
     @Test
-    fun `a file that cannot be read or written is told with the system's number`() {
+    fun `a file that cannot be read is told with the system's number`() {
         within {
             val error = assertFailsWith<DormouseException.Io> { Dormouse.load(ModelSource.Descriptor(9999, 0, 100)) }
             assertEquals(EBADF, error.code)
         }
         chatting { chat ->
-            assertNotNull(assertFailsWith<DormouseException.Io> { chat.save(dir) }.message)
             val bad = File(dir, "bad.json").apply { writeText("{ $secret") }
             val error = assertFailsWith<DormouseException.Io> { chat.restore(bad) }
             assertFalse(error.message.orEmpty().contains(secret), error.message)
             assertFailsWith<DormouseException.NotFound> { chat.restore(File(dir, "nothing.json")) }
         }
     }
+
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    fun `a full disk is told, and leaves the file and the chat`() =
+        chatting { chat ->
+            val file = File(dir, "chat.json")
+            chat.reply("think of $secret")
+            chat.save(file)
+            val saved = file.readText()
+            chat.reply("hi")
+            // What is saved goes to a file beside the old one first: here it goes to a device without space.
+            val beside = File(dir, ".chat.json.${ProcessHandle.current().pid()}.tmp").toPath()
+            Files.createSymbolicLink(beside, Path("/dev/full"))
+            val error = assertFailsWith<DormouseException.Io> { chat.save(file) }
+            assertEquals(ENOSPC, error.code, error.what)
+            assertTrue(error.what.contains("chat.json"), error.what)
+            assertFalse(error.what.contains(secret), error.what)
+            assertEquals(saved, file.readText())
+            assertEquals(listOf("chat.json"), dir.list().orEmpty().toList())
+
+            assertEquals(hello, chat.reply("hi").text)
+            chat.save(file)
+            val messages = chat.messages
+            assertEquals(6, messages.size)
+            chat.reset()
+            chat.restore(file)
+            assertEquals(messages, chat.messages)
+        }
+
+    @Test
+    fun `a path that cannot be saved to is told, and the chat goes on`() =
+        chatting { chat ->
+            chat.reply("hi")
+            val missing = File(dir, "missing/chat.json")
+            val error = assertFailsWith<DormouseException.NotFound> { chat.save(missing) }
+            assertTrue(error.what.contains(missing.path), error.what)
+            val inTheWay = File(dir, "folder").apply { mkdir() }
+            assertNotNull(assertFailsWith<DormouseException.Io> { chat.save(inTheWay) }.code)
+            assertEquals(listOf("folder"), dir.list().orEmpty().toList())
+            assertEquals(hello, chat.reply("hi").text)
+        }
 
     @Test
     fun `a damaged file is corrupt`() =
@@ -229,5 +273,8 @@ internal class ErrorsTest {
     private companion object {
         /** "Bad file descriptor", on Linux and everywhere else. */
         const val EBADF = 9
+
+        /** "No space left on device", on Linux and Android. */
+        const val ENOSPC = 28
     }
 }

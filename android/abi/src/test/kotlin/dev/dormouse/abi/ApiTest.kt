@@ -21,13 +21,21 @@ internal class ApiTest {
         return buildString { tools.printJvmDump(this, files, AbiFilters(none, none, none, none)) }
     }
 
-    @Test
-    fun `the API is the committed one`() {
-        val found = api(folder("dormouse.classes"))
-        val file = folder("dormouse.api")
+    private fun compare(
+        classes: String,
+        committed: String,
+    ) {
+        val found = api(folder(classes))
+        val file = File(folder("dormouse.api"), committed)
         if (System.getProperty("dormouse.api.write") == "true") file.writeText(found)
         assertEquals(file.readText(), found, "run with -Ddormouse.api.write=true and commit $file, if the change is meant")
     }
+
+    @Test
+    fun `the API is the committed one`() = compare("dormouse.classes", "dormouse.api")
+
+    @Test
+    fun `what Android adds to the API is the committed one`() = compare("dormouse.androidClasses", "dormouse-android.api")
 
     @Test
     fun `nothing generated is visible`() {
