@@ -36,6 +36,11 @@ final class NativeReply: ReplyProtocol {
     return events
   }
 
+  /// Kotlin's: it blocks a thread, of which Swift's tasks have few.
+  func awaitEvents() throws -> [DormouseGenerated.Event] {
+    throw Missing(description: "a task is not to block its thread")
+  }
+
   func cancel() {
     reply.cancel()
   }
@@ -62,6 +67,11 @@ final class SilentReply: ReplyProtocol {
       await Task.yield()
     }
     return []
+  }
+
+  /// Kotlin's: it blocks a thread, of which Swift's tasks have few.
+  func awaitEvents() throws -> [DormouseGenerated.Event] {
+    throw Missing(description: "a task is not to block its thread")
   }
 
   func cancel() {
