@@ -442,7 +442,8 @@ fn a_full_disk_is_told_and_leaves_the_file_and_the_chat() {
     const ENOSPC: i32 = 28;
     let folder = scratch("full-disk");
     let file = folder.join("chat.json");
-    let chat = chat(&scripted());
+    let model = scripted();
+    let chat = chat(&model);
     finish(&send(&chat, "think of my secret").unwrap()).unwrap();
     save(&chat, &file).unwrap();
     let saved = std::fs::read(&file).unwrap();
@@ -479,7 +480,8 @@ fn a_full_disk_is_told_and_leaves_the_file_and_the_chat() {
 #[test]
 fn a_path_that_cannot_be_saved_to_is_told_and_the_chat_goes_on() {
     let folder = scratch("no-path");
-    let chat = chat(&scripted());
+    let model = scripted();
+    let chat = chat(&model);
     finish(&send(&chat, "hi").unwrap()).unwrap();
     match save(&chat, &folder.join("missing").join("chat.json")) {
         Err(Failure::NotFound { what }) => assert!(what.contains("missing"), "{what}"),
