@@ -11,6 +11,7 @@ mod chat;
 mod debian;
 mod failure;
 mod fetch;
+mod fidelity;
 mod models;
 mod package;
 mod platforms;
@@ -55,6 +56,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Compare a tiny model of every architecture in every type with llama.cpp's results, and write
+    /// the table in README.
+    Fidelity,
     /// Fetch the models that the tests use and print their folder.
     Models,
     /// Build what apps take in, and check it.
@@ -80,6 +84,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::BenchPeers(options) => bench_peers::run(&options),
         Command::Bindings => bindings::run().map(|()| ExitCode::SUCCESS),
         Command::Chat { arguments } => chat::run(arguments),
+        Command::Fidelity => fidelity::run(),
         Command::Models => {
             let folder = fetch::Fetcher::from_env()?.all()?;
             println!("{}", folder.display());

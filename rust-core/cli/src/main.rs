@@ -4,6 +4,7 @@
 mod args;
 mod bench;
 mod chat;
+mod embed;
 mod failure;
 mod inspect;
 mod interrupt;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Tokenize(args) => tokenize::run(&args),
+        Command::Embed(args) => embed::run(&args),
         Command::Perplexity(args) => perplexity::run(&args),
     };
     match result {

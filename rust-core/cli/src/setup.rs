@@ -66,7 +66,16 @@ pub(crate) fn session(model: &Model, args: &SessionArgs) -> Result<Session> {
         ContextFull::Stop => ContextPolicy::Stop,
         ContextFull::Shift => ContextPolicy::Shift { keep: None },
     };
-    Ok(Session::new(model, options)?)
+    let session = Session::new(model, options)?;
+    let mut adapters = Vec::with_capacity(args.lora.len());
+    for (file, scale) in &args.lora {
+        let adapter = model.adapter(&Source::path(file));
+        adapters.push((adapter.map_err(|e| unusable(file, e))?, *scale));
+    }
+    if !adapters.is_empty() {
+        session.set_adapters(&adapters)?;
+    }
+    Ok(session)
 }
 
 /// A context of this length, or of the engine's default.

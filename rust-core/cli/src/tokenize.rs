@@ -20,10 +20,7 @@ pub(crate) fn run(args: &TokenizeArgs) -> Result<ExitCode> {
             text
         }
         None => {
-            let text = match args.text.as_deref() {
-                Some(text) if text != "-" => text.to_owned(),
-                _ => stdin()?,
-            };
+            let text = given(args.text.as_deref())?;
             let options = EncodeOptions {
                 add_special: !args.no_bos,
                 parse_special: args.parse_special,
@@ -43,7 +40,11 @@ pub(crate) fn run(args: &TokenizeArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn stdin() -> Result<String> {
+/// The text of an argument, or of stdin.
+pub(crate) fn given(text: Option<&str>) -> Result<String> {
+    if let Some(text) = text.filter(|text| *text != "-") {
+        return Ok(text.to_owned());
+    }
     let mut text = String::new();
     io::stdin()
         .read_to_string(&mut text)

@@ -22,7 +22,7 @@ fn what_cannot_run_can_be_inspected() {
     assert_eq!(json["supported"], false);
     assert_eq!(json["memory"], serde_json::Value::Null);
     let problem = json["problem"].as_str().unwrap();
-    assert!(problem.contains("known: gemma3, llama"), "{problem}");
+    assert!(problem.contains("known: gemma, gemma2, "), "{problem}");
 }
 
 #[test]
@@ -100,6 +100,48 @@ fn tokenize_goes_there_and_back() {
     assert_eq!(all(&["--decode", "97, 98"]), "ab\n");
     let stdin = dormouse_reading(&["tokenize", "-m", &model, "--ids"], "ä\n");
     assert_eq!(stdin.stdout, "256 195 164 10\n");
+}
+
+#[test]
+fn embed_prints_a_vector_of_length_one() {
+    let folder = Folder::new("embed");
+    let model = tiny_chat_model(&folder);
+    let vector = |args: &[&str]| {
+        let args = [&["embed", "-m", &model, "--pooling", "mean"], args].concat();
+        let json = expect(0, &args).json();
+        let values = json.as_array().unwrap().iter();
+        values.map(|v| v.as_f64().unwrap()).collect::<Vec<_>>()
+    };
+    let (fox, dog) = (vector(&["a fox"]), vector(&["a dog"]));
+    let length: f64 = fox.iter().map(|v| v * v).sum();
+    assert!((length - 1.0).abs() < 1e-5, "{length}");
+    assert_eq!(fox.len(), dog.len());
+    assert_ne!(fox, dog);
+    // The file asks for no pooling.
+    let unsaid = expect(2, &["embed", "-m", &model, "a fox"]);
+    assert!(
+        unsaid.stderr.contains("choose a pooling"),
+        "{}",
+        unsaid.stderr
+    );
+}
+
+#[test]
+fn an_adapter_that_is_none_exits_with_3() {
+    let folder = Folder::new("lora");
+    let model = tiny_chat_model(&folder);
+    let run = |lora: &str| {
+        let args = [
+            "run", "-m", &model, "--raw", "--prompt", "a", "--lora", lora,
+        ];
+        expect(3, &args).stderr
+    };
+    assert!(run(&format!("{model}=0.5")).contains("adapter"));
+    assert!(run("/no/such/file=2").contains("there is no file /no/such/file"));
+    let empty = [
+        "run", "-m", &model, "--raw", "--prompt", "a", "--lora", "=2",
+    ];
+    assert!(expect(2, &empty).stderr.contains("want FILE"));
 }
 
 /// The perplexity is taken again from the distributions that the command itself writes.

@@ -1,4 +1,5 @@
-//! Writes a tiny random model of every architecture in every type: `architectures DIR`.
+//! Writes a tiny random model of every architecture in every type, and a LoRA adapter for each
+//! architecture: `architectures DIR`.
 //!
 //! Less than 300 KB each, the same bytes every time; `fixtures/generate.py` computes with llama.cpp
 //! what `tests/fidelity.rs` compares with.
@@ -31,6 +32,9 @@ fn write(dir: &std::path::Path) -> dormouse::Result<()> {
     made.map_err(|e| dormouse::Error::io(format!("make {}", dir.display()), e))?;
     for (name, file) in tiny::encode::architectures() {
         file.write(dir.join(format!("{name}.gguf")))?;
+    }
+    for name in tiny::zoo::NAMES {
+        tiny::zoo::adapter(name).write(dir.join(format!("{name}.lora")))?;
     }
     Ok(())
 }

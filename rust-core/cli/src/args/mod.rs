@@ -9,8 +9,8 @@ use dormouse::SamplerOptions;
 use dormouse::model::Isa;
 use serde_json::Value;
 
-pub(crate) use values::{Activations, BackendName, ContextFull, Kv, StatsFormat};
-use values::{bias, isa, variable};
+pub(crate) use values::{Activations, BackendName, ContextFull, Kv, PoolingName, StatsFormat};
+use values::{adapter, bias, isa, variable};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Bench(BenchArgs),
     Inspect(InspectArgs),
     Tokenize(TokenizeArgs),
+    Embed(EmbedArgs),
     Perplexity(PerplexityArgs),
 }
 
@@ -69,6 +70,9 @@ pub(crate) struct SessionArgs {
     /// system message are dropped
     #[arg(long, value_enum, default_value_t = ContextFull::Stop)]
     pub(crate) context_full: ContextFull,
+    /// A LoRA adapter, a GGUF file, and its scale (1 without); may be repeated
+    #[arg(long, value_name = "FILE[=SCALE]", value_parser = adapter)]
+    pub(crate) lora: Vec<(PathBuf, f32)>,
 }
 
 /// How the model is addressed and its tokens are chosen.
@@ -305,6 +309,23 @@ pub(crate) struct TokenizeArgs {
     /// The text of these ids, which commas or spaces part
     #[arg(long, value_name = "IDS", conflicts_with_all = ["text", "ids", "no_bos", "parse_special"])]
     pub(crate) decode: Option<String>,
+}
+
+/// Prints a text's embedding: a vector of length 1, as a line of JSON
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  dormouse embed -m qwen3-embedding.gguf \"A dormouse sleeps in winter\"
+  dormouse embed -m smollm2.gguf --pooling mean < letter.txt")]
+pub(crate) struct EmbedArgs {
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+    /// The text; without it, or with -, it is read from stdin as it is
+    #[arg(allow_hyphen_values = true)]
+    pub(crate) text: Option<String>,
+    /// How the tokens' states become one vector [default: as the model's file asks]
+    #[arg(long, value_enum)]
+    pub(crate) pooling: Option<PoolingName>,
 }
 
 /// Measures how well the model predicts a text, and how far it is from a yardstick

@@ -1,7 +1,9 @@
 //! What options take as values.
 
+use std::path::PathBuf;
+
 use clap::ValueEnum;
-use dormouse::model::{BackendKind, Isa, KvType, Precision};
+use dormouse::model::{BackendKind, Isa, KvType, Pooling, Precision};
 use serde_json::Value;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -85,6 +87,43 @@ pub(super) fn variable(text: &str) -> Result<(String, Value), String> {
     let value = serde_json::from_str(value)
         .map_err(|_| format!("the value is no JSON (a text is written {key}='\"text\"')"))?;
     Ok((key.to_owned(), value))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PoolingName {
+    /// The mean over all tokens
+    Mean,
+    /// The state of the first token
+    First,
+    /// The state of the last token
+    Last,
+}
+
+impl From<PoolingName> for Pooling {
+    fn from(name: PoolingName) -> Self {
+        match name {
+            PoolingName::Mean => Self::Mean,
+            PoolingName::First => Self::First,
+            PoolingName::Last => Self::Last,
+        }
+    }
+}
+
+/// An adapter and its scale, `FILE` or `FILE=X`.
+pub(super) fn adapter(text: &str) -> Result<(PathBuf, f32), String> {
+    // A file's name may have a sign of equality in it.
+    let scaled = text.rsplit_once('=').and_then(|(file, scale)| {
+        let scale = scale
+            .parse::<f32>()
+            .ok()
+            .filter(|scale| scale.is_finite())?;
+        Some((file, scale))
+    });
+    let (file, scale) = scaled.unwrap_or((text, 1.0));
+    if file.is_empty() {
+        return Err("want FILE or FILE=SCALE".into());
+    }
+    Ok((file.into(), scale))
 }
 
 /// `ID=X`: what is added to a token's logit.

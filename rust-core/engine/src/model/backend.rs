@@ -8,6 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::config::{Activation, Config};
+use super::lora::LowRank;
 use super::rope::RopeConfig;
 use crate::error::Result;
 use crate::weights::Weight;
@@ -56,6 +57,8 @@ impl Slot {
 /// A linear layer's weights: `y = W x + b`.
 #[derive(Debug)]
 pub struct Linear<B: Backend> {
+    /// Which linear part of the model it is, for adapters.
+    pub id: usize,
     /// `[out][in]`.
     pub weight: B::Matrix,
     /// `[out]`.
@@ -138,6 +141,8 @@ pub trait Backend: Send + Sized {
     fn head_norm(&mut self, slot: Slot, weight: &Self::Vector, eps: f32) -> Result<()>;
     /// Several products of one input: it is quantized once.
     fn linear(&mut self, src: Slot, layers: &[(&Linear<Self>, Slot)]) -> Result<()>;
+    /// dst += factor * up (down src), with `down` of `rank` rows.
+    fn low_rank(&mut self, src: Slot, part: &LowRank<Self>, dst: Slot) -> Result<()>;
     /// Rotates each head of the slot by its row's position.
     fn rope(&mut self, slot: Slot, rope: &Self::Rope) -> Result<()>;
     /// Writes the Key and Value rows to the cache at their positions.

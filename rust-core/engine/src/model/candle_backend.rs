@@ -12,6 +12,7 @@ use dormouse_kernels::{GgmlType, RopeStyle};
 
 use super::backend::{AttentionParams, Backend, Cache, Linear, Slot};
 use super::config::{Activation, Config};
+use super::lora::LowRank;
 use super::rope::RopeConfig;
 use crate::error::{Error, Result};
 use crate::weights::Weight;
@@ -235,6 +236,14 @@ impl Backend for CandleBackend {
             }
             self.set(*dst, y);
         }
+        Ok(())
+    }
+
+    fn low_rank(&mut self, src: Slot, part: &LowRank<Self>, dst: Slot) -> Result<()> {
+        let inner = self.get(src)?.matmul(&part.down.t()?)?;
+        let outer = (inner.matmul(&part.up.t()?)? * f64::from(part.factor))?;
+        let sum = (self.get(dst)? + outer)?;
+        self.set(dst, sum);
         Ok(())
     }
 

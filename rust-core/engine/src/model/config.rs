@@ -2,6 +2,7 @@
 
 use dormouse_kernels::RopeStyle;
 
+use super::embed::{Pooling, pooling};
 use super::rope::RopeConfig;
 use crate::error::{Error, Result};
 use crate::gguf::{Metadata, Value};
@@ -82,6 +83,8 @@ pub struct Config {
     pub n_vocab: usize,
     /// Positions that the model was trained for.
     pub context_length: usize,
+    /// How the file wants hidden states pooled to an embedding.
+    pub pooling: Option<Pooling>,
     /// Norm before attention, before the feed-forward and before the head.
     pub norm: NormKind,
     /// Epsilon of the norms.
@@ -275,6 +278,7 @@ impl Hyper<'_> {
             n_ff: self.width("feed_forward_length")?,
             n_vocab,
             context_length: self.context_length()?,
+            pooling: pooling(self)?,
             norm,
             norm_eps: self.norm_eps(norm)?,
             embed_scale: 1.0,

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::error::Result;
+use super::lora::Adapter;
+use crate::error::{Error, Result};
 
 /// A model together with one KV cache: the state of one conversation.
 ///
@@ -39,6 +40,32 @@ pub trait Decoder: Send {
     /// # Errors
     /// As [`Decoder::forward`].
     fn forward_all(&mut self, tokens: &[u32], logits: &mut [f32]) -> Result<()>;
+
+    /// Number of values of a hidden state.
+    fn hidden_width(&self) -> usize {
+        0
+    }
+
+    /// Like [`Decoder::forward_all`], with what the head would read in place of the logits: `hidden`
+    /// is `[tokens.len()][hidden_width]`.
+    ///
+    /// # Errors
+    /// As [`Decoder::forward`]; [`crate::Error::UnsupportedModel`] from a decoder that has none.
+    fn forward_hidden(&mut self, tokens: &[u32], hidden: &mut [f32]) -> Result<()> {
+        let _ = (tokens, hidden);
+        Err(Error::unsupported("a decoder without hidden states"))
+    }
+
+    /// Replaces the adapters, each with its scale, and forgets all positions: what they hold was
+    /// computed with others.
+    ///
+    /// # Errors
+    /// [`crate::Error::UnsupportedModel`] from a decoder that takes none; the former ones and the
+    /// cache then stay.
+    fn set_adapters(&mut self, adapters: &[(Adapter, f32)]) -> Result<()> {
+        let _ = adapters;
+        Err(Error::unsupported("a decoder without adapters"))
+    }
 
     /// Forgets every position from `position` on. A position past the end changes nothing.
     fn truncate(&mut self, position: usize);

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::backend::{AttentionParams, Backend, Cache, Linear, Slot};
 use super::config::{Config, LayerKind, NormKind, QkNorm};
+use super::load::Place;
+use super::lora::Applied;
 use crate::error::{Error, Result};
 
 /// A loaded transformer: the weights as a backend holds them, named by their part.
@@ -17,6 +19,8 @@ pub(super) struct Transformer<B: Backend> {
     pub(super) output_norm: Norm<B>,
     /// The output projection; a tied one shares the embedding's bytes.
     pub(super) head: Linear<B>,
+    /// Where the linear parts come from, by their number.
+    pub(super) places: Vec<Place>,
 }
 
 /// One layer's parts; the optional ones are those that the architecture names.
@@ -51,17 +55,30 @@ pub(super) struct FeedForward<B: Backend> {
     pub(super) post_norm: Option<B::Vector>,
 }
 
+/// What a pass computes of a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// `n_vocab` values.
+    Logits,
+    /// What the head reads, `n_embd` values.
+    Hidden,
+}
+
 /// What one pass evaluates.
-pub(super) struct Chunk<'a> {
+pub(super) struct Chunk<'a, B: Backend> {
     pub(super) tokens: &'a [u32],
-    /// The rows whose logits are wanted.
+    /// The rows of which something is wanted.
     pub(super) wanted: Range<usize>,
+    /// And what.
+    pub(super) result: Wanted,
+    /// Added to the linear parts.
+    pub(super) adapters: &'a [Arc<Applied<B>>],
     /// Added to the layers' indices of ropes, see [`Config::rope_half`].
     pub(super) rope_half: usize,
 }
 
 impl<B: Backend> Transformer<B> {
-    /// Appends the chunk's tokens to `cache`; writes the logits of the rows wanted to `logits`.
+    /// Appends the chunk's tokens to `cache`; writes what is wanted of some rows to `out`.
     ///
     /// `stop` is looked at before each layer; once set, the pass ends with [`Error::Cancelled`].
     /// On an error the cache keeps its former length.
@@ -69,14 +86,15 @@ impl<B: Backend> Transformer<B> {
         &self,
         backend: &mut B,
         cache: &mut B::Cache,
-        chunk: Chunk<'_>,
-        logits: &mut [f32],
+        chunk: Chunk<'_, B>,
+        out: &mut [f32],
         stop: &AtomicBool,
     ) -> Result<()> {
         let Chunk {
             tokens,
-            wanted,
             rope_half,
+            adapters,
+            ..
         } = chunk;
         let first = cache.len();
         cache.reserve(first + tokens.len())?;
@@ -86,10 +104,10 @@ impl<B: Backend> Transformer<B> {
                 return Err(Error::Cancelled);
             }
             let rope = layer.kind.rope.map(|rope| &self.ropes[rope + rope_half]);
-            self.attend(backend, cache, index, layer, rope)?;
-            self.feed(backend, &layer.feed_forward)?;
+            self.attend(backend, cache, index, layer, rope, adapters)?;
+            self.feed(backend, &layer.feed_forward, adapters)?;
         }
-        self.read_logits(backend, wanted, logits)?;
+        self.read(backend, &chunk, out)?;
         cache.advance(first + tokens.len());
         Ok(())
     }
@@ -101,18 +119,17 @@ impl<B: Backend> Transformer<B> {
         index: usize,
         layer: &Layer<B>,
         rope: Option<&B::Rope>,
+        adapters: &[Arc<Applied<B>>],
     ) -> Result<()> {
         let config = &*self.config;
         let part = &layer.attention;
         let input = self.normed(backend, part.norm.as_ref())?;
-        backend.linear(
-            input,
-            &[
-                (&part.query, Slot::Query),
-                (&part.key, Slot::Key),
-                (&part.value, Slot::Value),
-            ],
-        )?;
+        let projections = [
+            (&part.query, Slot::Query),
+            (&part.key, Slot::Key),
+            (&part.value, Slot::Value),
+        ];
+        linear(backend, input, &projections, adapters)?;
         for (slot, norm) in [(Slot::Query, &part.query_norm), (Slot::Key, &part.key_norm)] {
             match (norm, config.qk_norm) {
                 (None, _) | (_, QkNorm::None) => {}
@@ -131,26 +148,33 @@ impl<B: Backend> Transformer<B> {
             window: layer.kind.window,
         };
         backend.attention(cache, &params)?;
-        backend.linear(Slot::Attended, &[(&part.output, Slot::Branch)])?;
+        let output = [(&part.output, Slot::Branch)];
+        linear(backend, Slot::Attended, &output, adapters)?;
         self.add_branch(backend, part.post_norm.as_ref())
     }
 
-    fn feed(&self, backend: &mut B, part: &FeedForward<B>) -> Result<()> {
+    fn feed(
+        &self,
+        backend: &mut B,
+        part: &FeedForward<B>,
+        adapters: &[Arc<Applied<B>>],
+    ) -> Result<()> {
         let activation = self.config.activation;
         let input = self.normed(backend, part.norm.as_ref())?;
         let output = match &part.gate {
             Some(gate) => {
-                backend.linear(input, &[(gate, Slot::Gate), (&part.up, Slot::Up)])?;
+                let both = [(gate, Slot::Gate), (&part.up, Slot::Up)];
+                linear(backend, input, &both, adapters)?;
                 backend.activate_gated(activation)?;
                 Slot::Gate
             }
             None => {
-                backend.linear(input, &[(&part.up, Slot::Up)])?;
+                linear(backend, input, &[(&part.up, Slot::Up)], adapters)?;
                 backend.activate(Slot::Up, activation)?;
                 Slot::Up
             }
         };
-        backend.linear(output, &[(&part.down, Slot::Branch)])?;
+        linear(backend, output, &[(&part.down, Slot::Branch)], adapters)?;
         self.add_branch(backend, part.post_norm.as_ref())
     }
 
@@ -184,24 +208,54 @@ impl<B: Backend> Transformer<B> {
 
     /// Norm, head and soft cap for some rows, a few at a time: a row of logits is a megabyte
     /// where the vocabulary is large.
-    fn read_logits(&self, backend: &mut B, wanted: Range<usize>, logits: &mut [f32]) -> Result<()> {
+    fn read(&self, backend: &mut B, chunk: &Chunk<'_, B>, out: &mut [f32]) -> Result<()> {
+        let (slot, width) = match chunk.result {
+            Wanted::Logits => (Slot::Logits, self.config.n_vocab),
+            Wanted::Hidden => (Slot::Normed, self.config.n_embd),
+        };
         let most = backend.max_selected();
-        let mut row = wanted.start;
-        let mut out = logits;
-        while row < wanted.end {
-            let count = most.min(wanted.end - row);
+        let mut row = chunk.wanted.start;
+        let mut out = out;
+        while row < chunk.wanted.end {
+            let count = most.min(chunk.wanted.end - row);
             backend.select(row..row + count)?;
             self.norm(backend, &self.output_norm, Slot::Normed)?;
-            backend.linear(Slot::Normed, &[(&self.head, Slot::Logits)])?;
-            backend.scale(Slot::Logits, self.config.logit_scale)?;
-            if let Some(cap) = self.config.logit_soft_cap {
-                backend.soft_cap(Slot::Logits, cap)?;
+            if chunk.result == Wanted::Logits {
+                self.head(backend, chunk.adapters)?;
             }
-            let (now, later) = out.split_at_mut(count * self.config.n_vocab);
-            backend.read(Slot::Logits, now)?;
+            let (now, later) = out.split_at_mut(count * width);
+            backend.read(slot, now)?;
             out = later;
             row += count;
         }
         Ok(())
     }
+
+    fn head(&self, backend: &mut B, adapters: &[Arc<Applied<B>>]) -> Result<()> {
+        let head = [(&self.head, Slot::Logits)];
+        linear(backend, Slot::Normed, &head, adapters)?;
+        backend.scale(Slot::Logits, self.config.logit_scale)?;
+        match self.config.logit_soft_cap {
+            Some(cap) => backend.soft_cap(Slot::Logits, cap),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Several products of one input, each with what the adapters add.
+fn linear<B: Backend>(
+    backend: &mut B,
+    src: Slot,
+    layers: &[(&Linear<B>, Slot)],
+    adapters: &[Arc<Applied<B>>],
+) -> Result<()> {
+    backend.linear(src, layers)?;
+    for adapter in adapters {
+        for (linear, dst) in layers {
+            if let Some(part) = adapter.part(linear.id) {
+                backend.low_rank(src, part, *dst)?;
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Takes the tensors that a configuration asks for out of a file.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use super::backend::{Backend, Linear};
@@ -122,13 +123,17 @@ pub(super) fn transformer<B: Backend>(
         backend: &*backend,
         config,
         store,
+        places: RefCell::default(),
     };
     let embedding =
         backend.matrix(store.matrix("token_embd.weight", config.n_vocab, config.n_embd)?)?;
     let head = if store.has("output.weight") {
         loader.linear(&Rows::all("output"), config.n_vocab, config.n_embd)?
     } else {
+        // An adapter of the embedding is none of the head.
+        loader.place("output.weight".to_owned(), 0, config.n_vocab);
         Linear {
+            id: 0,
             weight: embedding.clone(),
             bias: None,
         }
@@ -144,14 +149,25 @@ pub(super) fn transformer<B: Backend>(
         layers,
         ropes,
         output_norm: loader.norm("output_norm")?,
+        places: loader.places.into_inner(),
         head,
     })
+}
+
+/// The rows of a tensor that a linear part has.
+pub(super) struct Place {
+    /// Its name in the file.
+    pub(super) tensor: String,
+    pub(super) first: usize,
+    pub(super) rows: usize,
 }
 
 struct Loader<'a, B> {
     backend: &'a B,
     config: &'a Config,
     store: &'a WeightStore<'a>,
+    /// Of the linear parts so far.
+    places: RefCell<Vec<Place>>,
 }
 
 impl<B: Backend> Loader<'_, B> {
@@ -183,9 +199,22 @@ impl<B: Backend> Loader<'_, B> {
         wanted.then(|| self.norm(name)).transpose()
     }
 
+    /// Gives a linear part its number.
+    fn place(&self, tensor: String, first: usize, rows: usize) -> usize {
+        let mut places = self.places.borrow_mut();
+        places.push(Place {
+            tensor,
+            first,
+            rows,
+        });
+        places.len() - 1
+    }
+
     fn linear(&self, tensor: &Rows, rows: usize, cols: usize) -> Result<Linear<B>> {
         let bias = tensor.bias(self.store, rows)?;
+        let first = tensor.fused.map_or(0, |(first, _)| first);
         Ok(Linear {
+            id: self.place(format!("{}.weight", tensor.name), first, rows),
             weight: self
                 .backend
                 .matrix(tensor.weight(self.store, rows, cols)?)?,

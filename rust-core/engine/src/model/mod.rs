@@ -8,10 +8,12 @@ mod budget;
 mod candle_backend;
 mod config;
 mod decoder;
+mod embed;
 mod fair;
 mod forward;
 mod kernels_backend;
 mod load;
+mod lora;
 mod options;
 mod plan;
 mod rope;
@@ -23,7 +25,9 @@ use std::sync::Arc;
 pub use config::{Activation, Config, Gate, LayerKind, NormKind, QkNorm};
 pub use decoder::Decoder;
 pub use dormouse_kernels::{GgmlType, Isa, Precision, RopeStyle};
+pub use embed::{EmbedOptions, Pooling};
 pub use kernels_backend::KvType;
+pub use lora::Adapter;
 pub use options::{BackendKind, ContextOptions, LoadOptions};
 pub use plan::{Fits, MemoryPlan, memory_plan};
 pub use rope::{RopeConfig, Yarn};
@@ -204,6 +208,17 @@ impl Model {
     /// How it was loaded.
     pub fn options(&self) -> &LoadOptions {
         &self.inner.options
+    }
+
+    /// Opens a LoRA adapter for this model, for [`Decoder::set_adapters`] and
+    /// [`Session::set_adapters`](crate::Session::set_adapters). The base stays as it is; any number
+    /// of adapters can be open.
+    ///
+    /// # Errors
+    /// [`crate::Error::Io`], [`crate::Error::UnsupportedModel`] for a file that is no LoRA adapter or
+    /// one of another architecture, [`crate::Error::CorruptModel`] for one of other shapes.
+    pub fn adapter(&self, source: &Source) -> Result<Adapter> {
+        Adapter::open(source, &self.inner.gguf)
     }
 
     /// An empty KV cache over this model.

@@ -7,7 +7,8 @@ use super::backend::{Backend, Cache};
 use super::budget::{Budget, Reservation};
 use super::decoder::Decoder;
 use super::fair::FairMutex;
-use super::forward::{Chunk, Transformer};
+use super::forward::{Chunk, Transformer, Wanted};
+use super::lora::{Adapter, Applied};
 use crate::error::{Error, Result};
 
 /// What all decoders of one model share.
@@ -24,6 +25,7 @@ pub(super) struct Runner<B: Backend> {
     shared: Arc<Shared<B>>,
     cache: B::Cache,
     context_length: usize,
+    adapters: Vec<Arc<Applied<B>>>,
     stop: Arc<AtomicBool>,
     /// Given back when the decoder goes.
     reserved: Reservation,
@@ -46,6 +48,7 @@ impl<B: Backend + 'static> Runner<B> {
             shared,
             cache,
             context_length,
+            adapters: Vec::new(),
             stop: Arc::default(),
             reserved,
         })
@@ -55,9 +58,14 @@ impl<B: Backend + 'static> Runner<B> {
         &mut self,
         tokens: &[u32],
         wanted: std::ops::Range<usize>,
-        logits: &mut [f32],
+        result: Wanted,
+        out: &mut [f32],
     ) -> Result<()> {
         let n_vocab = self.vocab_size();
+        let width = match result {
+            Wanted::Logits => n_vocab,
+            Wanted::Hidden => self.hidden_width(),
+        };
         if tokens.is_empty() || tokens.len() > self.shared.max_chunk {
             return Err(Error::invalid(format!(
                 "{} tokens in one step (1 to {} are taken)",
@@ -65,10 +73,10 @@ impl<B: Backend + 'static> Runner<B> {
                 self.shared.max_chunk
             )));
         }
-        if logits.len() != wanted.len() * n_vocab {
+        if out.len() != wanted.len() * width {
             return Err(Error::invalid(format!(
-                "a buffer of {} logits for {} rows of {n_vocab}",
-                logits.len(),
+                "a buffer of {} values for {} rows of {width}",
+                out.len(),
                 wanted.len()
             )));
         }
@@ -92,9 +100,11 @@ impl<B: Backend + 'static> Runner<B> {
             Chunk {
                 tokens,
                 wanted,
+                result,
+                adapters: &self.adapters,
                 rope_half: config.rope_half(self.context_length),
             },
-            logits,
+            out,
             &self.stop,
         )
     }
@@ -119,13 +129,38 @@ impl<B: Backend + 'static> Decoder for Runner<B> {
 
     fn forward(&mut self, tokens: &[u32], logits: Option<&mut [f32]>) -> Result<()> {
         match logits {
-            Some(logits) => self.run(tokens, tokens.len().saturating_sub(1)..tokens.len(), logits),
-            None => self.run(tokens, 0..0, &mut []),
+            Some(logits) => {
+                let last = tokens.len().saturating_sub(1)..tokens.len();
+                self.run(tokens, last, Wanted::Logits, logits)
+            }
+            None => self.run(tokens, 0..0, Wanted::Logits, &mut []),
         }
     }
 
     fn forward_all(&mut self, tokens: &[u32], logits: &mut [f32]) -> Result<()> {
-        self.run(tokens, 0..tokens.len(), logits)
+        self.run(tokens, 0..tokens.len(), Wanted::Logits, logits)
+    }
+
+    fn hidden_width(&self) -> usize {
+        self.shared.transformer.config.n_embd
+    }
+
+    fn forward_hidden(&mut self, tokens: &[u32], hidden: &mut [f32]) -> Result<()> {
+        self.run(tokens, 0..tokens.len(), Wanted::Hidden, hidden)
+    }
+
+    fn set_adapters(&mut self, adapters: &[(Adapter, f32)]) -> Result<()> {
+        let applied = {
+            let backend = self.shared.backend.lock();
+            let applied = adapters.iter().map(|(adapter, scale)| {
+                Applied::new(adapter, *scale, &*backend, &self.shared.transformer).map(Arc::new)
+            });
+            applied.collect::<Result<_>>()?
+        };
+        // What is cached was computed with others.
+        self.cache.truncate(0);
+        self.adapters = applied;
+        Ok(())
     }
 
     fn truncate(&mut self, position: usize) {
@@ -138,6 +173,7 @@ impl<B: Backend + 'static> Decoder for Runner<B> {
             reserved: self.shared.budget.reserve(self.reserved.bytes())?,
             cache: self.cache.fork()?,
             context_length: self.context_length,
+            adapters: self.adapters.clone(),
             stop: Arc::default(),
         }))
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use super::sampler::{Sampler, TokenSet};
 use crate::error::{Error, Result};
-use crate::model::Decoder;
+use crate::model::{Adapter, Decoder};
 
 /// A decoder with the list of the tokens in its cache, the two always in step.
 pub(super) struct Cache {
@@ -101,6 +101,12 @@ impl Cache {
         let shared = common_prefix(&self.tokens, tokens);
         self.truncate(shared.min(tokens.len().saturating_sub(1)))?;
         Ok(self.tokens.len())
+    }
+
+    /// Replaces the adapters; what was evaluated with others is forgotten.
+    pub(super) fn set_adapters(&mut self, adapters: &[(Adapter, f32)]) -> Result<()> {
+        self.decoder.set_adapters(adapters)?;
+        self.truncate(0)
     }
 
     pub(super) fn fork(&self) -> Result<Self> {

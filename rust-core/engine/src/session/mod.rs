@@ -55,7 +55,7 @@ pub use reply::reasons;
 pub use sampler::{Sampler, SamplerOptions, TokenMask, TokenSet};
 
 use crate::error::{Error, Result};
-use crate::model::{Decoder, Model};
+use crate::model::{Adapter, Decoder, Model};
 use crate::template::{Message, Role};
 use cache::{Cache, common_prefix};
 use channel::Channel;
@@ -295,6 +295,18 @@ impl Session {
     /// As [`Session::tokens`].
     pub fn truncate(&self, length: usize) -> Result<()> {
         self.worker.with_cache(|cache| cache.truncate(length))
+    }
+
+    /// Replaces the session's adapters, each with its scale; an empty list takes all off. The next
+    /// reply evaluates its whole prompt, as what the cache held was computed with others.
+    ///
+    /// # Errors
+    /// As [`Session::tokens`].
+    pub fn set_adapters(&self, adapters: &[(Adapter, f32)]) -> Result<()> {
+        if let Some((_, scale)) = adapters.iter().find(|(_, scale)| !scale.is_finite()) {
+            return Err(Error::invalid(format!("an adapter's scale of {scale}")));
+        }
+        self.worker.with_cache(|cache| cache.set_adapters(adapters))
     }
 
     /// A second session with the same cache and settings. Both go their own way from here.

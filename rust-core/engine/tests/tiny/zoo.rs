@@ -6,7 +6,8 @@ use dormouse::gguf::Builder;
 use super::{Tensor, Tiny, Value};
 
 /// The architectures, and variants of them whose keys change what is computed.
-pub(crate) const NAMES: [&str; 12] = [
+pub(crate) const NAMES: [&str; 13] = [
+    "gemma",
     "gemma2",
     "gemma3",
     "granite",
@@ -26,6 +27,9 @@ pub(crate) const N_VOCAB: u64 = 40;
 pub(crate) const SHORT_CONTEXT: u32 = 256;
 const CONTEXT: u32 = 1024;
 const WINDOW: u32 = 16;
+
+/// Of the adapters.
+const RANK: u64 = 4;
 
 /// The dimensions of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,12 +64,15 @@ pub(crate) const WIDE: Shape = Shape {
 pub(crate) fn model(name: &str, shape: Shape) -> Tiny {
     let (arch, variant) = name.split_once('-').unwrap_or((name, ""));
     let arch = *NAMES.iter().find(|known| **known == arch).unwrap();
-    let seed = NAMES.iter().position(|known| *known == name).unwrap();
+    // By the name, so that another architecture changes no file.
+    let seed = name
+        .bytes()
+        .fold(0, |seed, byte| seed * 31 + u64::from(byte));
     let mut shape = shape;
     if arch == "gemma3" && shape == NARROW {
         shape.n_layer = 6; // the sixth sees all
     }
-    let mut tiny = Tiny::bare(arch, 100 + seed as u64);
+    let mut tiny = Tiny::bare(arch, seed);
     base(&mut tiny, shape);
     match arch {
         "gemma2" => {
@@ -133,7 +140,7 @@ pub(crate) fn model(name: &str, shape: Shape) -> Tiny {
             }
         }
         "qwen3" => qk_norms(&mut tiny, shape, shape.head_dim, shape.head_dim),
-        "smollm3" => {}
+        "gemma" | "smollm3" => {}
         "starcoder2" => {
             tiny.unset("attention.layer_norm_rms_epsilon");
             tiny.set("attention.layer_norm_epsilon", Value::F32(1e-5));
@@ -193,6 +200,24 @@ pub(crate) fn on_vocabulary(tiny: &Tiny, encode: impl Fn(&Tensor) -> (u32, Vec<u
         .f32s("tokenizer.ggml.scores", &vec![-1.0; tokens.len()])
         .i32s("tokenizer.ggml.token_type", &types);
     tiny.build_on(builder, encode)
+}
+
+/// A LoRA adapter of every matrix of a narrow model but the embedding.
+pub(crate) fn adapter(name: &str) -> Builder {
+    let base = model(name, NARROW);
+    let mut tiny = Tiny::bare(base.arch, 7);
+    let matrices = base.tensors.iter().filter(|tensor| tensor.dims.len() == 2);
+    for tensor in matrices.filter(|tensor| tensor.name != "token_embd.weight") {
+        let [cols, rows] = [tensor.dims[0], tensor.dims[1]];
+        tiny.matrix(&format!("{}.lora_a", tensor.name), RANK, cols);
+        tiny.matrix(&format!("{}.lora_b", tensor.name), rows, RANK);
+    }
+    let builder = Builder::new()
+        .str("general.type", "adapter")
+        .str("general.architecture", base.arch)
+        .str("adapter.type", "lora")
+        .f32("adapter.lora.alpha", 6.0);
+    tiny.build_on(builder, super::f32_bytes)
 }
 
 fn base(tiny: &mut Tiny, shape: Shape) {

@@ -1,8 +1,8 @@
 //! One small file an architecture: it reads the metadata and names its parts.
 //!
-//! To add one: a file here with a `config` function, a line in [`ARCHITECTURES`], a tiny random
-//! model in the fidelity tests.
+//! To add one, follow `docs/adding-an-architecture.md`.
 
+mod gemma;
 mod gemma2;
 mod gemma3;
 mod granite;
@@ -22,6 +22,7 @@ type Describe = fn(&Hyper<'_>) -> Result<Config>;
 
 /// GGUF name of each known architecture, and how its configuration is read.
 const ARCHITECTURES: &[(&str, Describe)] = &[
+    ("gemma", gemma::config),
     ("gemma2", gemma2::config),
     ("gemma3", gemma3::config),
     ("granite", granite::config),

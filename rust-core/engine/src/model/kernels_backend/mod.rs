@@ -13,6 +13,7 @@ use dormouse_kernels::{
 
 use super::backend::{AttentionParams, Backend, Linear, Slot};
 use super::config::{Activation, Config};
+use super::lora::LowRank;
 use super::rope::RopeConfig;
 use crate::error::{Error, Result};
 use crate::weights::Weight;
@@ -49,6 +50,8 @@ pub(super) struct KernelsBackend {
     /// Each kind of rope with the sines and cosines of the present chunk.
     ropes: Vec<(Rope, RopeTable)>,
     positions: Vec<u32>,
+    /// What adapters compute, `[rows][rank]` and `[rows][out]`; empty without one.
+    low_rank: [Vec<f32>; 2],
     rows: usize,
     first: usize,
 }
@@ -73,6 +76,7 @@ impl KernelsBackend {
             positions: Vec::with_capacity(plan.chunk),
             arena: Arena::new(plan)?,
             config,
+            low_rank: Default::default(),
             rows: 0,
             first: 0,
         })
@@ -124,6 +128,20 @@ impl KernelsBackend {
         }
         Ok(())
     }
+}
+
+/// Makes a buffer at least `len` long.
+fn grow(buffer: &mut Vec<f32>, len: usize) -> Result<()> {
+    if let Some(more) = len.checked_sub(buffer.len()) {
+        buffer
+            .try_reserve_exact(more)
+            .map_err(|_| Error::OutOfMemory {
+                needed: (len * size_of::<f32>()) as u64,
+                budget: 0,
+            })?;
+        buffer.resize(len, 0.0);
+    }
+    Ok(())
 }
 
 impl Backend for KernelsBackend {
@@ -242,6 +260,41 @@ impl Backend for KernelsBackend {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn low_rank(&mut self, src: Slot, part: &LowRank<Self>, dst: Slot) -> Result<()> {
+        let rows = self.rows;
+        let mut buffers = std::mem::take(&mut self.low_rank);
+        let [inner, outer] = &mut buffers;
+        let (rank, width) = (part.rank, self.arena.width(dst));
+        grow(inner, rows * rank)?;
+        grow(outer, rows * width)?;
+        let (inner, outer) = (&mut inner[..rows * rank], &mut outer[..rows * width]);
+        let input = self.arena.get(src, rows);
+        let cols = self.arena.width(src);
+        self.activations
+            .set(&self.pool, input, rows, cols, self.precision)?;
+        let mut product = |matrix: &Weight, x: &Activations, y: &mut [f32], width| {
+            let matrix = matrix.matrix()?;
+            kernels::matmul(
+                &self.pool,
+                self.isa,
+                &matrix,
+                x,
+                &mut self.scratch,
+                y,
+                width,
+            )?;
+            Ok::<(), Error>(())
+        };
+        product(&part.down, &self.activations, inner, rank)?;
+        self.activations
+            .set(&self.pool, inner, rows, rank, self.precision)?;
+        product(&part.up, &self.activations, outer, width)?;
+        kernels::scale(&self.pool, self.isa, outer, part.factor);
+        kernels::add_assign(&self.pool, self.isa, self.arena.get_mut(dst, rows), outer);
+        self.low_rank = buffers;
         Ok(())
     }
 
