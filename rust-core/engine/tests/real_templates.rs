@@ -17,7 +17,13 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// What may differ, and why: file, conversation.
-const DIFFER: &[(&str, &str, &str)] = &[];
+const DIFFER: &[(&str, &str, &str)] = &[
+    ("llama-cpp-deepseek-r1.jinja", "tools", GENERATOR),
+    ("llama-cpp-deepseek-r1.jinja", "calls", GENERATOR),
+    ("llama-cpp-deepseek-r1.jinja", "results", GENERATOR),
+];
+const GENERATOR: &str =
+    "written for llama.cpp, where `map` makes a list; Jinja2's makes what `tojson` refuses";
 
 fn hex(data: &[u8]) -> String {
     Sha256::digest(data)
@@ -42,7 +48,7 @@ fn agrees(ours: &Result<String, Error>, golden: &Value) -> bool {
             // The words are the template's own only where it raised them itself.
             error
                 .strip_prefix("raised: ")
-                .is_none_or(|words| words.contains("unsafe") || why.contains(words))
+                .is_none_or(|words| why.contains(words))
         }
         _ => false,
     }
@@ -98,15 +104,17 @@ fn the_templates_of_many_models_render_as_in_jinja2() {
             rendered += usize::from(good && ours.is_ok());
             let listed = DIFFER
                 .iter()
-                .any(|&(f, c, _)| (f, c) == (file, conversation));
+                .find(|&&(f, c, _)| (f, c) == (file, conversation));
             let name = format!("{file}.{conversation}.txt");
             match &ours {
                 Ok(text) if !good => fs::write(out.join(&name), text).unwrap(),
                 _ => {}
             }
             match (good, listed) {
-                (true, true) => wrong.push(format!("{name} agrees now: take it off the list")),
-                (false, false) => wrong.push(match (&ours, expected) {
+                (true, Some((_, _, reason))) => {
+                    wrong.push(format!("{name} agrees now, but is listed: {reason}"));
+                }
+                (false, None) => wrong.push(match (&ours, expected) {
                     (Err(error), _) => format!("{name}: {error}; wanted {expected}"),
                     (Ok(_), Value::String(error)) => {
                         format!("{name}: rendered; Jinja2 says {error}")

@@ -1,10 +1,12 @@
-//! The operator `+` as the filter that `rewrite` puts in its place, and what adds besides it.
+//! The operator `+` as the filter that `rewrite` puts in its place, and what adds besides it; and
+//! minijinja's own operators, for the values that need nothing else.
 
 use std::sync::LazyLock;
 
 use minijinja::value::{Kwargs, Tuple, ValueKind};
 use minijinja::{Environment, Error, ErrorKind, Expression, State, Value, context};
 
+use super::filters::escaped;
 use super::held::hold;
 use super::rewrite::SUM;
 
@@ -33,6 +35,12 @@ fn add(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
 /// Lists are joined at once and paid for, the rest is minijinja's.
 fn join(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
     if !(is_list(a) && is_list(b)) || a.is_tuple() != b.is_tuple() {
+        // A text that is marked as safe has the other written out, as Python's markupsafe does.
+        if a.is_safe() != b.is_safe() && a.as_str().is_some() && b.as_str().is_some() {
+            let both = [escaped(state, a)?, escaped(state, b)?];
+            let text = both.iter().filter_map(Value::as_str).collect();
+            return Ok(Value::from_safe_string(text));
+        }
         // Texts are paid for as what a filter takes and returns.
         return plus(a, b);
     }
@@ -52,13 +60,32 @@ fn join(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
 
 /// minijinja's own `+`.
 fn plus(a: &Value, b: &Value) -> Result<Value, Error> {
+    static PLUS: Operator = LazyLock::new(|| operator("a + b"));
+    apply(&PLUS, a, b)
+}
+
+/// minijinja's own `%`.
+pub(super) fn modulo(a: &Value, b: &Value) -> Result<Value, Error> {
+    // Nearly always two small counts.
+    if let (Some(a), Some(b @ 1..)) = (a.as_i64(), b.as_i64()) {
+        return Ok(Value::from(a.rem_euclid(b)));
+    }
+    static MODULO: Operator = LazyLock::new(|| operator("a % b"));
+    apply(&MODULO, a, b)
+}
+
+type Operator = LazyLock<Option<Expression<'static, 'static>>>;
+
+fn operator(source: &'static str) -> Option<Expression<'static, 'static>> {
     static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(Environment::new);
-    static PLUS: LazyLock<Option<Expression<'static, 'static>>> =
-        LazyLock::new(|| ENVIRONMENT.compile_expression("a + b").ok());
-    let plus = PLUS
+    ENVIRONMENT.compile_expression(source).ok()
+}
+
+fn apply(operator: &Operator, a: &Value, b: &Value) -> Result<Value, Error> {
+    operator
         .as_ref()
-        .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "there is no operator +"))?;
-    plus.eval(context! { a, b })
+        .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "there is no such operator"))?
+        .eval(context! { a, b })
 }
 
 /// The filter `sum`, whose `start` may be a list.

@@ -12,12 +12,16 @@
 //! builds is walked, paid for and kept small (`held`).
 
 mod add;
+mod args;
+mod filters;
 mod held;
 mod lex;
 mod marks;
 mod message;
 mod python;
 mod python_json;
+mod python_str;
+mod python_text;
 mod rewrite;
 mod source;
 
@@ -194,13 +198,16 @@ impl ChatTemplate {
         environment.set_recursion_limit(MAX_DEPTH);
         python::add_to(&mut environment);
         add::add_to(&mut environment);
+        filters::add_to(&mut environment);
         held::add_to(&mut environment);
         if busiest_tag(source) > MAX_SYMBOLS {
             return Err(template_error(format!(
                 "a tag has more than {MAX_SYMBOLS} symbols"
             )));
         }
-        let plain = without_generation_tags(source);
+        // Jinja2 reads all line ends as one.
+        let plain = source.replace("\r\n", "\n").replace('\r', "\n");
+        let plain = without_generation_tags(&plain);
         // What cannot be read does not compile either; minijinja says best why.
         let (plain, read) = match with_making_paid(&plain) {
             Ok(paid) => (paid, true),

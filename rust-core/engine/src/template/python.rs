@@ -6,11 +6,14 @@
 use jiff::civil::DateTime;
 use jiff::fmt::strtime;
 use minijinja::value::{ValueKind, from_args};
-use minijinja::{Environment, Error, ErrorKind, Output, State, Value};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value};
 use minijinja_contrib::pycompat::unknown_method_callback;
 
-use super::held::{MAX_NESTING, pay_for_walk};
-use super::python_json::{float, tojson};
+use super::filters::escaped;
+use super::held::pay_for_walk;
+use super::python_json::tojson;
+use super::python_str::string_method;
+use super::python_text::text;
 
 /// What `raise_exception` was called with; carried as the source of minijinja's error.
 #[derive(Debug)]
@@ -50,6 +53,12 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
                 | ValueKind::Undefined
         )
     });
+    environment.add_test("callable", |value: &Value| {
+        value.as_object().is_some_and(|object| {
+            let name = object.type_name();
+            name.contains("Function") || name.contains("Macro")
+        })
+    });
     environment.add_test("iterable", |value: &Value| {
         matches!(value.kind(), ValueKind::String | ValueKind::Undefined)
             || value.try_iter().is_ok_and(|_| !value.is_none())
@@ -88,66 +97,33 @@ pub(super) fn strftime(now: DateTime, format: &str) -> Result<Value, Error> {
     })
 }
 
-/// Walks a value before it is turned into text: lists in lists that share their items can be
-/// deeper than the stack and larger than the universe, and that code asks nobody.
-fn pay_for_text(state: &State<'_, '_>, value: &Value, depth: usize) -> Result<(), Error> {
-    let container = matches!(
-        value.kind(),
-        ValueKind::Seq | ValueKind::Map | ValueKind::Iterable
-    );
-    if !container {
-        return Ok(());
-    }
-    if depth > MAX_NESTING {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "values lie too deep in one another",
-        ));
-    }
-    for item in value.try_iter()? {
-        state.consume_fuel(1)?;
-        if value.kind() == ValueKind::Map {
-            pay_for_text(state, &value.get_item(&item)?, depth + 1)?;
-        } else {
-            pay_for_text(state, &item, depth + 1)?;
-        }
-    }
-    Ok(())
-}
-
-/// A float as text, if the value is one.
-fn float_text(value: &Value) -> Option<String> {
-    if value.kind() != ValueKind::Number || value.is_integer() {
-        return None;
-    }
-    f64::try_from(value.clone()).ok().map(float)
-}
-
-/// Prints a value; only floats differ from how minijinja does it.
+/// Prints a value.
 fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
-    match float_text(value) {
-        Some(text) => out.write_str(&text).map_err(Error::from),
-        None => {
-            pay_for_text(state, value, 0)?;
-            minijinja::escape_formatter(out, state, value)
-        }
+    if !matches!(state.auto_escape(), AutoEscape::None) {
+        let safe = escaped(state, value)?;
+        return out
+            .write_str(safe.as_str().unwrap_or_default())
+            .map_err(Error::from);
     }
+    match value.as_str() {
+        Some(text) => out.write_str(text),
+        None => out.write_str(&text(state, value)?),
+    }
+    .map_err(Error::from)
 }
 
 /// The filter `string`.
 fn string(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
-    pay_for_text(state, value, 0)?;
-    Ok(match (value.as_str(), float_text(value)) {
-        (Some(_), _) => value.clone(),
-        (None, Some(text)) => Value::from(text),
-        (None, None) => Value::from(value.to_string()),
-    })
+    match value.as_str() {
+        Some(_) => Ok(value.clone()),
+        None => text(state, value).map(Value::from),
+    }
 }
 
 /// How many bytes one unit of fuel pays for when a method works through a text.
 const BYTES_PER_FUEL: usize = 8;
 
-fn pay(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
+pub(super) fn pay(state: &State<'_, '_>, bytes: usize) -> Result<(), Error> {
     state.consume_fuel((bytes / BYTES_PER_FUEL) as u64 + 1)
 }
 
@@ -160,6 +136,9 @@ fn method(
     if let Some(text) = value.as_str() {
         let given: usize = args.iter().filter_map(Value::as_str).map(str::len).sum();
         pay(state, text.len().saturating_add(given))?;
+        if name == "format" {
+            check_widths(text)?;
+        }
         if let Some(result) = string_method(state, text, name, args)? {
             return Ok(result);
         }
@@ -168,97 +147,80 @@ fn method(
         for arg in args {
             pay_for_walk(state, arg)?;
         }
+        if let Some(result) = other_method(state, value, name, args)? {
+            return Ok(result);
+        }
     }
     unknown_method_callback(state, value, name, args)
 }
 
-/// The string methods that need paying for, and those that minijinja-contrib lacks.
-fn string_method(
+/// Widths are the one way in which a format makes more than it is given.
+pub(super) fn check_widths(format: &str) -> Result<(), Error> {
+    let mut digits = 0;
+    for byte in format.bytes() {
+        digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
+        if digits > 3 {
+            return Err(Error::new(
+                ErrorKind::InvalidOperation,
+                "format: a width or precision of more than 999",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The methods of other values that minijinja-contrib lacks.
+fn other_method(
     state: &State<'_, '_>,
-    text: &str,
+    value: &Value,
     name: &str,
     args: &[Value],
 ) -> Result<Option<Value>, Error> {
-    Ok(Some(match name {
-        "replace" => {
-            let (old, new, _): (&str, &str, Option<i64>) = from_args(args)?;
-            // At most this many places: one more than bytes where `old` is empty.
-            let places = text.len() / old.len().max(1) + 1;
-            pay(state, places.saturating_mul(new.len()))?;
-            return Ok(None);
-        }
-        "join" => {
-            let (items,): (&Value,) = from_args(args)?;
-            let items: Vec<Value> = items.try_iter()?.collect();
-            pay(state, items.len().saturating_mul(text.len() + 8))?;
-            return Ok(None);
-        }
-        "format" => {
-            // Widths are the one way in which a format makes more than it is given.
-            let mut digits = 0;
-            for byte in text.bytes() {
-                digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
-                if digits > 3 {
-                    return Err(Error::new(
-                        ErrorKind::InvalidOperation,
-                        "format: a width or precision of more than 999",
-                    ));
-                }
-            }
-            return Ok(None);
-        }
-        "title" => {
+    Ok(Some(match (value.kind(), name) {
+        (ValueKind::Map | ValueKind::Seq, "copy") => {
             let () = from_args(args)?;
-            let mut out = String::with_capacity(text.len());
-            let mut inside = false;
-            for c in text.chars() {
-                match (c.is_alphabetic(), inside) {
-                    (true, true) => out.extend(c.to_lowercase()),
-                    (true, false) => out.extend(c.to_uppercase()),
-                    _ => out.push(c),
+            value.clone()
+        }
+        (ValueKind::Seq, "index") => {
+            let (wanted, start, end): (&Value, Option<i64>, Option<i64>) = from_args(args)?;
+            let count = i64::try_from(value.len().unwrap_or(0)).unwrap_or(i64::MAX);
+            let place = |place: i64| {
+                if place < 0 {
+                    place.saturating_add(count)
+                } else {
+                    place
                 }
-                inside = c.is_alphabetic();
+            };
+            let range = place(start.unwrap_or(0))..place(end.unwrap_or(count));
+            for (index, item) in (0..count).zip(value.try_iter()?) {
+                pay_for_walk(state, wanted)?;
+                if range.contains(&index) && item == *wanted {
+                    return Ok(Some(Value::from(index)));
+                }
             }
-            Value::from(out)
+            return Err(Error::new(
+                ErrorKind::InvalidOperation,
+                "index: the item is not there",
+            ));
         }
-        "removeprefix" => {
-            let (prefix,): (&str,) = from_args(args)?;
-            Value::from(text.strip_prefix(prefix).unwrap_or(text))
-        }
-        "removesuffix" => {
-            let (suffix,): (&str,) = from_args(args)?;
-            Value::from(text.strip_suffix(suffix).unwrap_or(text))
-        }
-        "partition" | "rpartition" => {
-            let (separator,): (&str,) = from_args(args)?;
-            let last = name == "rpartition";
-            let split = if last {
-                text.rsplit_once(separator)
-            } else {
-                text.split_once(separator)
-            };
-            let parts = match split {
-                Some((before, after)) => [before, separator, after],
-                None if last => ["", "", text],
-                None => [text, "", ""],
-            };
-            parts.into_iter().map(Value::from).collect()
-        }
-        "rsplit" => {
-            let (separator, most): (&str, Option<i64>) = from_args(args)?;
-            if separator.is_empty() {
-                return Err(Error::new(
-                    ErrorKind::InvalidOperation,
-                    "rsplit: the separator is empty",
-                ));
+        (ValueKind::Seq, "count") => {
+            let (wanted,): (&Value,) = from_args(args)?;
+            let mut count = 0;
+            for item in value.try_iter()? {
+                pay_for_walk(state, wanted)?;
+                count += usize::from(item == *wanted);
             }
-            let most = most.and_then(|most| usize::try_from(most).ok());
-            let mut parts: Vec<&str> = match most {
-                Some(most) => text.rsplitn(most.saturating_add(1), separator).collect(),
-                None => text.rsplit(separator).collect(),
-            };
-            parts.reverse();
-            parts.into_iter().map(Value::from).collect()
+            Value::from(count)
+        }
+        (ValueKind::Number, "is_integer") => {
+            let () = from_args(args)?;
+            let number = f64::try_from(value.clone())?;
+            Value::from(number.is_finite() && number.fract() == 0.0)
+        }
+        (ValueKind::Number, "bit_length") if value.is_integer() => {
+            let () = from_args(args)?;
+            let number = i128::try_from(value.clone())?.unsigned_abs();
+            Value::from(u128::BITS - number.leading_zeros())
         }
         _ => return Ok(None),
     }))

@@ -7,6 +7,8 @@
 //!   minijinja compares item by item (see `held`).
 //! - `a == b` becomes `a == (b)|__compared`, and `a[b]` becomes `a[(b)|__compared]`: comparing and
 //!   hashing take the time that a walk takes.
+//! - `a % b` becomes `(a)|__rem(b)`, which fills in texts as Python does, and `for x in a` becomes
+//!   `for x in (a)|__walked`, which refuses to walk `none`.
 //!
 //! What is read here is minijinja's syntax, which knows no unary `+`: outside of strings, numbers
 //! and marks of whitespace each `+` in a tag adds, and none is left when this is done.
@@ -18,6 +20,8 @@ pub(super) const SUM: &str = "__sum";
 pub(super) const HELD: &str = "__held";
 pub(super) const KEPT: &str = "__kept";
 pub(super) const COMPARED: &str = "__compared";
+pub(super) const REMAINDER: &str = "__rem";
+pub(super) const WALKED: &str = "__walked";
 
 /// The source with what it makes paid for; the rest stays byte for byte, and lines stay where they
 /// are.
@@ -75,6 +79,10 @@ struct Frame {
     compared: bool,
     /// The chain has more than numbers and strings.
     varied: bool,
+    /// Where the factors began: what `%` has on its left.
+    term: Option<usize>,
+    /// The bracket of the filter for `%` is open.
+    remainder: bool,
 }
 
 impl Frame {
@@ -90,6 +98,8 @@ impl Frame {
             product: false,
             compared: false,
             varied: false,
+            term: None,
+            remainder: false,
         }
     }
 }
@@ -133,6 +143,8 @@ struct Tag {
     with: bool,
     /// Where the value of `{% set … = value %}` begins, and whether an attribute is set.
     value: Option<(usize, bool)>,
+    /// Where what a loop walks begins.
+    walked: Option<usize>,
     last_end: usize,
 }
 
@@ -150,6 +162,7 @@ impl Tag {
             targets: Targets::None,
             with: false,
             value: None,
+            walked: None,
             last_end: 0,
         }
     }
@@ -166,8 +179,27 @@ impl Tag {
         });
     }
 
+    /// Closes the bracket of the filter for `%` after the operand that the last token ended.
+    fn close_remainder(&mut self) -> Result<(), Unread> {
+        if std::mem::take(&mut self.frame()?.remainder) {
+            if !self.ended {
+                return Err(Unread);
+            }
+            self.insert(self.last_end, ")");
+        }
+        Ok(())
+    }
+
+    /// Ends the factors: what comes binds looser than `*`.
+    fn end_term(&mut self) -> Result<(), Unread> {
+        self.close_remainder()?;
+        self.frame()?.term = None;
+        Ok(())
+    }
+
     /// Closes the filter's bracket after the operand that the last token ended.
     fn close_sum(&mut self) -> Result<(), Unread> {
+        self.end_term()?;
         if std::mem::take(&mut self.frame()?.pending) {
             if !self.ended {
                 return Err(Unread);
@@ -206,7 +238,9 @@ impl Tag {
 
     /// A token that is part of an operand, or begins one.
     fn operand(&mut self, start: usize, ends: bool) -> Result<(), Unread> {
-        self.frame()?.start.get_or_insert(start);
+        let frame = self.frame()?;
+        frame.start.get_or_insert(start);
+        frame.term.get_or_insert(start);
         self.ended = ends;
         Ok(())
     }
@@ -256,6 +290,19 @@ impl Tag {
         Ok(())
     }
 
+    /// Ends what a loop walks.
+    fn end_walked(&mut self) -> Result<(), Unread> {
+        if let Some(start) = self.walked.take_if(|_| self.frames.len() == 1) {
+            // Brackets around nothing would be an empty tuple.
+            if self.last_end <= start {
+                return Err(Unread);
+            }
+            self.insert(start, "(");
+            self.insert(self.last_end, ")|__walked");
+        }
+        Ok(())
+    }
+
     fn statement(&mut self, name: &str) {
         self.targets = match name {
             "for" => Targets::For,
@@ -285,8 +332,12 @@ impl Tag {
             }
             (_, "and" | "or" | "not" | "in" | "if" | "else") => {
                 self.delimit()?;
+                if word == "if" {
+                    self.end_walked()?;
+                }
                 if self.targets == Targets::For {
                     self.targets = Targets::None;
+                    self.walked = Some(start + word.len());
                 } else {
                     self.frame()?.compared |= word == "in";
                 }
@@ -295,6 +346,7 @@ impl Tag {
                 // Such as `recursive` and `ignore missing`.
                 if self.ended {
                     self.delimit()?;
+                    self.end_walked()?;
                 }
                 self.operand(start, true)?;
             }
@@ -376,10 +428,30 @@ impl Tag {
                 self.ended = false;
             }
             "*" | "**" if !self.ended => self.delimit()?,
-            "~" | "*" | "/" | "//" | "%" | "**" => {
+            "~" => {
+                self.end_term()?;
+                self.ended = false;
+            }
+            "%" => {
+                self.close_remainder()?;
+                let frame = self.frame()?;
+                frame.remainder = true;
+                let term = frame.term.ok_or(Unread)?;
+                self.insert(term, "(");
+                self.insert(self.last_end, ")");
+                self.edits.push(Edit {
+                    at: start,
+                    remove: 1,
+                    insert: "|__rem(",
+                });
+                self.ended = false;
+            }
+            "*" | "/" | "//" => {
+                self.close_remainder()?;
                 self.frame()?.product |= symbol == "*";
                 self.ended = false;
             }
+            "**" => self.ended = false,
             "-" if !self.ended || test == Test::Named => self.operand(start, false)?,
             "-" => {
                 self.close_sum()?;
@@ -418,6 +490,7 @@ impl Tag {
         if self.frames.len() != 1 {
             return Err(Unread);
         }
+        self.end_walked()?;
         let tuple = self.frame()?.comma;
         if let Some((start, attribute)) = self.value.filter(|(_, attribute)| tuple || *attribute) {
             if !(self.ended || tuple) {

@@ -13,7 +13,7 @@ pub(super) fn without_generation_tags(source: &str) -> String {
         let (before, tag) = rest.split_at(open);
         out.push_str(before);
         let inner = tag[2..].trim_start_matches(['-', '+']).trim_start();
-        let replaced = [("generation", "if true"), ("endgeneration", "endif")]
+        let replaced = [("generation", "with"), ("endgeneration", "endwith")]
             .into_iter()
             .find_map(|(name, instead)| {
                 let after = inner.strip_prefix(name)?;
@@ -82,10 +82,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn generation_tags_become_conditions_that_hold() {
+    fn generation_tags_become_scopes() {
         assert_eq!(
             without_generation_tags("{%- generation -%}a{% endgeneration %}{% generations %}"),
-            "{%- if true -%}a{% endif %}{% generations %}"
+            "{%- with -%}a{% endwith %}{% generations %}"
         );
         assert_eq!(without_generation_tags("{% ä {%"), "{% ä {%");
     }

@@ -1,0 +1,436 @@
+//! Filters of Jinja2 that minijinja lacks, or that do less there.
+
+use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
+use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
+
+use super::args::Args;
+use super::python::{check_widths, pay};
+use super::python_str::{lines, pad};
+use super::python_text::text;
+use super::rewrite::{REMAINDER, WALKED};
+
+type Given = Rest<ValueOrKwargs>;
+type Filter = fn(&State<'_, '_>, &Value, Given) -> Result<Value, Error>;
+
+/// Adds everything here to an environment.
+pub(super) fn add_to(environment: &mut Environment<'_>) {
+    const FILTERS: [(&str, Filter); 12] = [
+        ("wordcount", word_count),
+        ("truncate", truncate),
+        ("center", center),
+        ("indent", indent),
+        ("e", escape),
+        ("escape", escape),
+        ("forceescape", force_escape),
+        ("filesizeformat", file_size),
+        ("urlencode", url_encode),
+        ("int", int),
+        ("float", float),
+        ("default", default),
+    ];
+    for (name, filter) in FILTERS {
+        environment.add_filter(name, filter);
+    }
+    environment.add_filter("d", default as Filter);
+    environment.add_filter(REMAINDER, remainder);
+    environment.add_filter(WALKED, |value: Value| walked(value));
+    environment.add_filter("list", |state: &State<'_, '_>, value: Value| {
+        filters::list(state, walked(value)?)
+    });
+    environment.add_filter(
+        "sort",
+        |state: &State<'_, '_>, value: Value, given: Given| {
+            let names = ["reverse", "case_sensitive", "attribute"];
+            filters::sort(state, value, by_name(given, &names)?)
+        },
+    );
+    environment.add_filter(
+        "unique",
+        |state: &State<'_, '_>, value: Value, given: Given| {
+            filters::unique(
+                state,
+                value,
+                by_name(given, &["case_sensitive", "attribute"])?,
+            )
+        },
+    );
+    environment.add_filter(
+        "min",
+        |state: &State<'_, '_>, value: Value, given: Given| {
+            filters::min(
+                state,
+                value,
+                by_name(given, &["case_sensitive", "attribute"])?,
+            )
+        },
+    );
+    environment.add_filter(
+        "max",
+        |state: &State<'_, '_>, value: Value, given: Given| {
+            filters::max(
+                state,
+                value,
+                by_name(given, &["case_sensitive", "attribute"])?,
+            )
+        },
+    );
+    environment.add_filter(
+        "dictsort",
+        |state: &State<'_, '_>, value: &Value, given: Given| {
+            // As many comparisons as sorting takes, which this function of minijinja does not count.
+            let count = value.len().unwrap_or(0);
+            let comparisons = count.saturating_mul(count.checked_ilog2().unwrap_or(0) as usize + 1);
+            state.consume_fuel(comparisons as u64)?;
+            let names = ["case_sensitive", "by", "reverse"];
+            filters::dictsort(value, by_name(given, &names)?)
+        },
+    );
+}
+
+/// Arguments given by place become such by name, which is how minijinja takes them.
+fn by_name(given: Given, names: &[&str]) -> Result<Kwargs, Error> {
+    let args = Args::new(&given.into_values(), names)?;
+    Ok(names
+        .iter()
+        .enumerate()
+        .filter_map(|(index, &name)| Some((name, args.optional(index)?.clone())))
+        .collect())
+}
+
+/// What a loop walks: Python refuses to walk `None`, minijinja takes it for an empty list.
+fn walked(value: Value) -> Result<Value, Error> {
+    if value.is_none() {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "none cannot be walked as a list",
+        ));
+    }
+    Ok(value)
+}
+
+/// `a % b`: the remainder of numbers, or a text with its places filled in.
+fn remainder(state: &mut State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
+    let Some(format) = a.as_str() else {
+        return super::add::modulo(a, b);
+    };
+    check_widths(format)?;
+    let args: Vec<Value> = if b.is_tuple() {
+        b.try_iter()?.collect()
+    } else {
+        vec![b.clone()]
+    };
+    if a_tuple_or_scalar(b) && conversions(format) < args.len() {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "%: there are more values than places",
+        ));
+    }
+    // minijinja prints containers itself; a float in one would be Rust's.
+    let mut shown = Vec::with_capacity(args.len());
+    for arg in args {
+        let keyed = arg.kind() == ValueKind::Map && format.contains("%(");
+        let shows = !(keyed || arg.is_number() || arg.as_str().is_some());
+        shown.push(ValueOrKwargs::from(if shows {
+            Value::from(text(state, &arg)?)
+        } else if a.is_safe() && arg.as_str().is_some() {
+            escaped(state, &arg)?
+        } else {
+            arg
+        }));
+    }
+    let filled = filters::format(state, &Value::from(format), Rest(shown))?;
+    Ok(match filled.as_str() {
+        Some(text) if a.is_safe() => Value::from_safe_string(text.to_owned()),
+        _ => filled,
+    })
+}
+
+/// Whether each value must have a place: not so for what has names or numbers of its own.
+fn a_tuple_or_scalar(value: &Value) -> bool {
+    value.is_tuple() || !matches!(value.kind(), ValueKind::Map | ValueKind::Seq)
+}
+
+/// Places in a text for `%`.
+fn conversions(format: &str) -> usize {
+    let mut count = 0;
+    let mut bytes = format.bytes();
+    while bytes.any(|byte| byte == b'%') {
+        // Flags, width and precision; a star takes a value itself.
+        let kind = bytes
+            .by_ref()
+            .inspect(|&byte| count += usize::from(byte == b'*'));
+        let kind = { kind }.find(|byte| !b"#0- +123456789.*hlL".contains(byte));
+        count += usize::from(kind.is_some_and(|kind| kind != b'%'));
+    }
+    count
+}
+
+/// A value's text with what HTML reads as marks written out, as markupsafe does it.
+pub(super) fn escaped(state: &State<'_, '_>, value: &Value) -> Result<Value, Error> {
+    if value.is_safe() {
+        return Ok(value.clone());
+    }
+    let text = text(state, value)?;
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&#34;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    pay(state, out.len())?;
+    Ok(Value::from_safe_string(out))
+}
+
+fn escape(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    Args::new(&given.into_values(), &[])?;
+    escaped(state, value)
+}
+
+fn force_escape(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    Args::new(&given.into_values(), &[])?;
+    escaped(state, &Value::from(text(state, value)?))
+}
+
+fn word_count(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    Args::new(&given.into_values(), &[])?;
+    let text = text(state, value)?;
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    Ok(Value::from(
+        text.split(|c| !word(c))
+            .filter(|part| !part.is_empty())
+            .count(),
+    ))
+}
+
+fn truncate(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    let args = Args::new(
+        &given.into_values(),
+        &["length", "killwords", "end", "leeway"],
+    )?;
+    let text = text(state, value)?;
+    let length = args.integer(0)?.unwrap_or(255);
+    let end = args.text(2)?.unwrap_or("...");
+    let leeway = args.integer(3)?.unwrap_or(5);
+    let ends = i64::try_from(end.chars().count()).unwrap_or(i64::MAX);
+    if length < ends || leeway < 0 {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "truncate: the length is less than that of the end, or the leeway less than 0",
+        ));
+    }
+    let count = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    if count <= length.saturating_add(leeway) {
+        return Ok(Value::from(text));
+    }
+    let kept = usize::try_from(length - ends).unwrap_or(usize::MAX);
+    let mut kept: String = text.chars().take(kept).collect();
+    if !args.truth(1) {
+        kept.truncate(kept.rfind(' ').unwrap_or(kept.len()));
+    }
+    Ok(Value::from(kept + end))
+}
+
+fn center(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    let width = Args::new(&given.into_values(), &["width"])?
+        .integer(0)?
+        .unwrap_or(80);
+    pad(state, &text(state, value)?, "center", width, None).map(Value::from)
+}
+
+fn indent(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    let args = Args::new(&given.into_values(), &["width", "first", "blank"])?;
+    let mut text = text(state, value)?;
+    let by = match args.optional(0) {
+        None => " ".repeat(4),
+        Some(by) => match by.as_str() {
+            Some(by) => by.to_owned(),
+            None => {
+                let width = usize::try_from(by.clone()).unwrap_or(0);
+                pay(state, width)?;
+                " ".repeat(width)
+            }
+        },
+    };
+    text.push('\n');
+    let (first, blank) = (args.truth(1), args.truth(2));
+    let mut out = String::new();
+    for (index, line) in lines(&text, false).into_iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        if if index == 0 {
+            first
+        } else {
+            blank || !line.is_empty()
+        } {
+            pay(state, by.len())?;
+            out.push_str(&by);
+        }
+        out.push_str(line);
+    }
+    Ok(Value::from(out))
+}
+
+fn file_size(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    let binary = Args::new(&given.into_values(), &["binary"])?.truth(0);
+    let size = match value.as_str() {
+        Some(text) => text
+            .trim()
+            .parse::<f64>()
+            .map_err(|_| Error::new(ErrorKind::InvalidOperation, "filesizeformat: not a number"))?,
+        None => f64::try_from(value.clone())?,
+    };
+    let (base, infix) = if binary { (1024.0, "i") } else { (1000.0, "") };
+    if size == 1.0 {
+        return Ok(Value::from("1 Byte"));
+    }
+    if size < base {
+        return Ok(Value::from(format!("{} Bytes", size.trunc())));
+    }
+    let mut unit = base;
+    let prefixes = if binary { "KMGTPEZY" } else { "kMGTPEZY" };
+    for (index, prefix) in prefixes.chars().enumerate() {
+        unit *= base;
+        if size < unit || index == prefixes.len() - 1 {
+            return Ok(Value::from(format!(
+                "{:.1} {prefix}{infix}B",
+                base * size / unit
+            )));
+        }
+    }
+    Err(Error::new(
+        ErrorKind::InvalidOperation,
+        "filesizeformat: not a number",
+    ))
+}
+
+fn quoted(text: &str, query: bool, out: &mut String) {
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                out.push(char::from(byte));
+            }
+            b'/' if !query => out.push('/'),
+            b' ' if query => out.push('+'),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+}
+
+fn url_encode(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    Args::new(&given.into_values(), &[])?;
+    let mut out = String::new();
+    if !matches!(
+        value.kind(),
+        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable
+    ) {
+        quoted(&text(state, value)?, false, &mut out);
+        return Ok(Value::from(out));
+    }
+    for item in value.try_iter()? {
+        let (key, value) = if value.kind() == ValueKind::Map {
+            let of_key = value.get_item(&item)?;
+            (item, of_key)
+        } else {
+            (item.get_item_by_index(0)?, item.get_item_by_index(1)?)
+        };
+        if !out.is_empty() {
+            out.push('&');
+        }
+        for (part, after) in [(key, "="), (value, "")] {
+            let part = text(state, &part)?;
+            pay(state, part.len())?;
+            quoted(&part, true, &mut out);
+            out.push_str(after);
+        }
+    }
+    Ok(Value::from(out))
+}
+
+/// An integer as Python's `int(text, base)` reads it.
+fn read_int(text: &str, base: u32) -> Option<i128> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let sign = &text[..text.len() - digits.len()];
+    let prefixes: &[&str] = match base {
+        16 => &["0x", "0X"],
+        8 => &["0o", "0O"],
+        2 => &["0b", "0B"],
+        _ => &[],
+    };
+    let digits = prefixes
+        .iter()
+        .find_map(|prefix| digits.strip_prefix(prefix))
+        .unwrap_or(digits);
+    // Underscores may stand between digits; a second sign may not.
+    if digits.starts_with(['_', '+', '-']) || digits.ends_with('_') || digits.contains("__") {
+        return None;
+    }
+    i128::from_str_radix(&format!("{sign}{}", digits.replace('_', "")), base).ok()
+}
+
+/// A float as Python's `float(text)` reads it.
+fn read_float(text: &str) -> Option<f64> {
+    text.trim().parse().ok()
+}
+
+fn int(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    let args = Args::new(&given.into_values(), &["default", "base"])?;
+    let base = args.integer(1)?.unwrap_or(10);
+    let base = u32::try_from(base)
+        .ok()
+        .filter(|base| (2..=36).contains(base));
+    let float = match (value.kind(), value.as_str()) {
+        (_, Some(text)) => {
+            if let Some(number) = base.and_then(|base| read_int(text, base)) {
+                return Ok(Value::from(number));
+            }
+            read_float(text)
+        }
+        (ValueKind::Number, _) if value.is_integer() => return Ok(value.clone()),
+        (ValueKind::Number, _) => f64::try_from(value.clone()).ok(),
+        (ValueKind::Bool, _) => return Ok(Value::from(i64::from(value.is_true()))),
+        (ValueKind::Undefined, _) => return Err(ErrorKind::UndefinedError.into()),
+        _ => None,
+    };
+    match float.filter(|float| float.is_finite() && float.abs() < 1e38) {
+        // Saturates, and the number is in range.
+        Some(float) => Ok(Value::from(float as i128)),
+        None => Ok(args.optional(0).cloned().unwrap_or_else(|| Value::from(0))),
+    }
+}
+
+fn float(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    let args = Args::new(&given.into_values(), &["default"])?;
+    let number = match (value.kind(), value.as_str()) {
+        (_, Some(text)) => read_float(text),
+        (ValueKind::Number, _) => f64::try_from(value.clone()).ok(),
+        (ValueKind::Bool, _) => Some(f64::from(u8::from(value.is_true()))),
+        (ValueKind::Undefined, _) => return Err(ErrorKind::UndefinedError.into()),
+        _ => None,
+    };
+    Ok(match number {
+        Some(number) => Value::from(number),
+        None => args
+            .optional(0)
+            .cloned()
+            .unwrap_or_else(|| Value::from(0.0)),
+    })
+}
+
+fn default(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    let args = Args::new(&given.into_values(), &["default_value", "boolean"])?;
+    if !(value.is_undefined() || (args.truth(1) && !value.is_true())) {
+        return Ok(value.clone());
+    }
+    let instead = match args.needed(0) {
+        Ok(value) => value.clone(),
+        Err(_) => Value::from(""),
+    };
+    Ok(instead)
+}

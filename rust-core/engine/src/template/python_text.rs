@@ -1,0 +1,104 @@
+//! Values as text: what Python's `str` and `repr` make of them.
+
+use std::fmt::Write;
+
+use minijinja::value::ValueKind;
+use minijinja::{Error, ErrorKind, State, Value};
+
+use super::held::MAX_NESTING;
+use super::python::pay;
+use super::python_json::float;
+
+/// `str(value)`. Lists in lists that share their items can be deeper than the stack and larger
+/// than the universe, so each item is paid for.
+///
+/// # Errors
+/// When the values lie too deep in one another, or the template cannot pay.
+pub(super) fn text(state: &State<'_, '_>, value: &Value) -> Result<String, Error> {
+    if let Some(text) = value.as_str() {
+        return Ok(text.to_owned());
+    }
+    if value.is_undefined() {
+        return Ok(String::new());
+    }
+    let mut out = String::new();
+    write_repr(state, &mut out, value, 0)?;
+    Ok(out)
+}
+
+fn number(value: &Value) -> Option<String> {
+    if value.kind() != ValueKind::Number || value.is_integer() {
+        return None;
+    }
+    Some(match f64::try_from(value.clone()).ok()? {
+        // What JSON has for them is another matter.
+        number if number.is_nan() => "nan".into(),
+        number if number.is_infinite() && number > 0.0 => "inf".into(),
+        number if number.is_infinite() => "-inf".into(),
+        number => float(number),
+    })
+}
+
+fn write_repr(
+    state: &State<'_, '_>,
+    out: &mut String,
+    value: &Value,
+    depth: usize,
+) -> Result<(), Error> {
+    if depth > MAX_NESTING {
+        return Err(Error::new(
+            ErrorKind::InvalidOperation,
+            "values lie too deep in one another",
+        ));
+    }
+    let before = out.len();
+    match value.kind() {
+        ValueKind::Undefined => out.push_str("Undefined"),
+        ValueKind::Seq | ValueKind::Iterable => {
+            let (open, close) = if value.is_tuple() {
+                ('(', ')')
+            } else {
+                ('[', ']')
+            };
+            out.push(open);
+            let mut items = 0;
+            for item in value.try_iter()? {
+                if items > 0 {
+                    out.push_str(", ");
+                }
+                items += 1;
+                write_repr(state, out, &item, depth + 1)?;
+            }
+            if value.is_tuple() && items == 1 {
+                out.push(',');
+            }
+            out.push(close);
+        }
+        ValueKind::Map => {
+            out.push('{');
+            for (index, key) in value.try_iter()?.enumerate() {
+                if index > 0 {
+                    out.push_str(", ");
+                }
+                write_repr(state, out, &key, depth + 1)?;
+                out.push_str(": ");
+                write_repr(state, out, &value.get_item(&key)?, depth + 1)?;
+            }
+            out.push('}');
+        }
+        ValueKind::String => {
+            // minijinja writes it as Python does.
+            let _ = write!(out, "{value:?}");
+        }
+        _ => match number(value) {
+            Some(text) => out.push_str(&text),
+            None => {
+                let _ = write!(out, "{value}");
+            }
+        },
+    }
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => pay(state, 0),
+        _ => pay(state, out.len() - before),
+    }
+}
