@@ -74,6 +74,18 @@ pub(super) fn modulo(a: &Value, b: &Value) -> Result<Value, Error> {
     apply(&MODULO, a, b)
 }
 
+/// minijinja's own `value[start:stop:step]`.
+pub(super) fn part(
+    value: &Value,
+    start: Value,
+    stop: Value,
+    step: Option<Value>,
+) -> Result<Value, Error> {
+    static PART: Operator = LazyLock::new(|| operator("value[start:stop:step]"));
+    let step = step.unwrap_or(Value::from(()));
+    eval(&PART, context! { value, start, stop, step })
+}
+
 type Operator = LazyLock<Option<Expression<'static, 'static>>>;
 
 fn operator(source: &'static str) -> Option<Expression<'static, 'static>> {
@@ -82,10 +94,14 @@ fn operator(source: &'static str) -> Option<Expression<'static, 'static>> {
 }
 
 fn apply(operator: &Operator, a: &Value, b: &Value) -> Result<Value, Error> {
+    eval(operator, context! { a, b })
+}
+
+fn eval(operator: &Operator, operands: Value) -> Result<Value, Error> {
     operator
         .as_ref()
         .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "there is no such operator"))?
-        .eval(context! { a, b })
+        .eval(operands)
 }
 
 /// The filter `sum`, whose `start` may be a list.

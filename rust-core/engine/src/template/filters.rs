@@ -1,13 +1,13 @@
 //! Filters of Jinja2 that minijinja lacks, or that do less there.
 
-use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
+use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
 
 use super::args::Args;
 use super::python::{check_widths, pay};
 use super::python_str::{lines, pad};
 use super::python_text::text;
-use super::rewrite::{REMAINDER, WALKED};
+use super::rewrite::{AT, REMAINDER, SLICE, WALKED};
 
 type Given = Rest<ValueOrKwargs>;
 type Filter = fn(&State<'_, '_>, &Value, Given) -> Result<Value, Error>;
@@ -33,6 +33,9 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
     }
     environment.add_filter("d", default as Filter);
     environment.add_filter(REMAINDER, remainder);
+    // The text that an index reads was paid for as what a filter is given.
+    environment.add_filter(AT, |value: &Value, key: &Value| value.get_item(key));
+    environment.add_filter(SLICE, slice);
     environment.add_filter(WALKED, |value: Value| walked(value));
     environment.add_filter("list", |state: &State<'_, '_>, value: Value| {
         filters::list(state, walked(value)?)
@@ -106,6 +109,32 @@ fn walked(value: Value) -> Result<Value, Error> {
         ));
     }
     Ok(value)
+}
+
+/// `value[start:stop:step]`, all of it at once.
+fn slice(
+    state: &State<'_, '_>,
+    value: &Value,
+    start: Value,
+    stop: Value,
+    step: Option<Value>,
+) -> Result<Value, Error> {
+    let part = super::add::part(value, start, stop, step)?;
+    if !matches!(part.kind(), ValueKind::Seq | ValueKind::Iterable) {
+        return Ok(part);
+    }
+    let mut items = Vec::new();
+    for item in part.try_iter()? {
+        if items.len().is_multiple_of(8) {
+            state.consume_fuel(1)?;
+        }
+        items.push(item);
+    }
+    Ok(if value.is_tuple() {
+        Value::from(Tuple::from(items))
+    } else {
+        Value::from(items)
+    })
 }
 
 /// `a % b`: the remainder of numbers, or a text with its places filled in.

@@ -11,8 +11,12 @@ use minijinja::{Environment, Error, ErrorKind, State, Value, filters, functions}
 use super::FUEL;
 use super::rewrite::{COMPARED, HELD, KEPT};
 
-/// Nodes of a tree that one unit of fuel pays for.
+/// Nodes of a tree that one unit of fuel pays for when a value is held.
 const NODES_PER_FUEL: usize = 8;
+/// The same when it is compared or hashed, which takes longer than walking it.
+const COMPARED_PER_FUEL: usize = 1;
+/// Bytes of text that one unit of fuel pays for.
+const BYTES_PER_FUEL: usize = 64;
 /// How deep values may lie in one another.
 pub(super) const MAX_NESTING: usize = 64;
 /// Nodes of a value that a template builds for an empty conversation. At 70 ns to compare one, all
@@ -57,6 +61,19 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
             pay_for_walk(state, b).map(|()| holds(a, b))
         });
     }
+    // A text is read to the end, as comparing does.
+    environment.add_test("lower", |state: &State<'_, '_>, value: Value| {
+        pay_for_walk(state, &value)?;
+        let text = value.as_str().unwrap_or_default();
+        let cased = text.chars().any(char::is_lowercase);
+        Ok::<_, Error>(cased && !text.chars().any(char::is_uppercase))
+    });
+    environment.add_test("upper", |state: &State<'_, '_>, value: Value| {
+        pay_for_walk(state, &value)?;
+        let text = value.as_str().unwrap_or_default();
+        let cased = text.chars().any(char::is_uppercase);
+        Ok::<_, Error>(cased && !text.chars().any(char::is_lowercase))
+    });
     environment.add_filter(
         "batch",
         |state: &State<'_, '_>, value: Value, count: usize, fill: Option<Value>| {
@@ -131,15 +148,24 @@ pub(super) fn hold(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
         .fuel_levels()
         .map_or(u64::MAX, |(used, left)| used.saturating_add(left));
     let most = MAX_NODES.saturating_add(total.saturating_sub(FUEL) / FUEL_PER_NODE);
-    walk(state, value, usize::try_from(most).unwrap_or(usize::MAX))
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    walk(state, value, most, NODES_PER_FUEL)
 }
 
 /// Pays for comparing or hashing a value, however large it is.
 pub(super) fn pay_for_walk(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
-    walk(state, value, usize::MAX)
+    if let Some(text) = value.as_str() {
+        return state.consume_fuel((text.len() / BYTES_PER_FUEL) as u64);
+    }
+    walk(state, value, usize::MAX, COMPARED_PER_FUEL)
 }
 
-fn walk(state: &State<'_, '_>, value: &Value, most: usize) -> Result<(), Error> {
+fn walk(
+    state: &State<'_, '_>,
+    value: &Value,
+    most: usize,
+    per_fuel: usize,
+) -> Result<(), Error> {
     if !is_container(value) {
         return Ok(());
     }
@@ -147,6 +173,7 @@ fn walk(state: &State<'_, '_>, value: &Value, most: usize) -> Result<(), Error> 
         state,
         nodes: 0,
         most,
+        per_fuel,
     };
     walk.inside(value, 0)
 }
@@ -162,6 +189,8 @@ struct Walk<'s, 't, 'e> {
     state: &'s State<'t, 'e>,
     nodes: usize,
     most: usize,
+    /// Nodes that one unit of fuel pays for.
+    per_fuel: usize,
 }
 
 impl Walk<'_, '_, '_> {
@@ -180,8 +209,11 @@ impl Walk<'_, '_, '_> {
     }
 
     fn node(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
-        if self.nodes.is_multiple_of(NODES_PER_FUEL) {
+        if self.nodes.is_multiple_of(self.per_fuel) {
             self.state.consume_fuel(1)?;
+        }
+        if let Some(text) = value.as_str().filter(|_| self.per_fuel == COMPARED_PER_FUEL) {
+            self.state.consume_fuel((text.len() / BYTES_PER_FUEL) as u64)?;
         }
         self.nodes += 1;
         if self.nodes > self.most {

@@ -43,13 +43,13 @@ use crate::tokenize::EncodeOptions;
 use crate::tokenize::Tokenizer;
 use marks::Marks;
 use rewrite::with_making_paid;
-use source::{MAX_SYMBOLS, busiest_tag, without_generation_tags};
+use source::{MAX_ELIFS, MAX_SYMBOLS, busiest_tag, elifs, without_generation_tags};
 
 const KEY: &str = "tokenizer.chat_template";
 const NAME: &str = "chat";
 
 /// Steps of a rendering that an empty conversation may take; one also pays for 64 bytes made.
-const FUEL: u64 = 200_000;
+const FUEL: u64 = 50_000;
 /// Further steps for each value in the variables, and one for each byte of text: what a template
 /// honestly does grows with the conversation, and a hostile one must not profit from a short one.
 const FUEL_PER_VALUE: u64 = 200;
@@ -203,6 +203,11 @@ impl ChatTemplate {
         if busiest_tag(source) > MAX_SYMBOLS {
             return Err(template_error(format!(
                 "a tag has more than {MAX_SYMBOLS} symbols"
+            )));
+        }
+        if elifs(source) > MAX_ELIFS {
+            return Err(template_error(format!(
+                "it has more than {MAX_ELIFS} elif tags"
             )));
         }
         // Jinja2 reads all line ends as one.

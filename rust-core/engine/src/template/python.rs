@@ -138,6 +138,9 @@ fn method(
         pay(state, text.len().saturating_add(given))?;
         if name == "format" {
             check_widths(text)?;
+            for arg in args {
+                pay_for_walk(state, arg)?;
+            }
         }
         if let Some(result) = string_method(state, text, name, args)? {
             return Ok(result);

@@ -7,6 +7,9 @@
 //!   minijinja compares item by item (see `held`).
 //! - `a == b` becomes `a == (b)|__compared`, and `a[b]` becomes `a[(b)|__compared]`: comparing and
 //!   hashing take the time that a walk takes.
+//! - `a[b]` becomes `((a)|__at(b))` unless `b` is a plain string, as finding a character takes the
+//!   time that reading the text takes; `a[b:c]` becomes `((a)|__slice(b,c))`, as minijinja keeps a
+//!   slice of a slice of a slice as such, and walks it on the stack.
 //! - `a % b` becomes `(a)|__rem(b)`, which fills in texts as Python does, and `for x in a` becomes
 //!   `for x in (a)|__walked`, which refuses to walk `none`.
 //!
@@ -22,6 +25,8 @@ pub(super) const KEPT: &str = "__kept";
 pub(super) const COMPARED: &str = "__compared";
 pub(super) const REMAINDER: &str = "__rem";
 pub(super) const WALKED: &str = "__walked";
+pub(super) const AT: &str = "__at";
+pub(super) const SLICE: &str = "__slice";
 
 /// The source with what it makes paid for; the rest stays byte for byte, and lines stay where they
 /// are.
@@ -83,6 +88,23 @@ struct Frame {
     term: Option<usize>,
     /// The bracket of the filter for `%` is open.
     remainder: bool,
+    /// Where the operand began, without its sign: what an index has on its left.
+    primary: Option<usize>,
+    /// Where the argument of a test began that has no brackets, and whether it needs them.
+    bare: Option<(usize, bool)>,
+    index: Option<Index>,
+    /// Strings alone are in it.
+    named_key: bool,
+}
+
+/// An index or slice.
+#[derive(Clone, Copy)]
+struct Index {
+    /// Where its bracket is.
+    open: usize,
+    slice: bool,
+    /// The end of its bracket or last colon.
+    part: usize,
 }
 
 impl Frame {
@@ -100,6 +122,10 @@ impl Frame {
             varied: false,
             term: None,
             remainder: false,
+            primary: None,
+            bare: None,
+            index: None,
+            named_key: true,
         }
     }
 }
@@ -179,6 +205,14 @@ impl Tag {
         });
     }
 
+    fn replace(&mut self, at: usize, insert: &'static str) {
+        self.edits.push(Edit {
+            at,
+            remove: 1,
+            insert,
+        });
+    }
+
     /// Closes the bracket of the filter for `%` after the operand that the last token ended.
     fn close_remainder(&mut self) -> Result<(), Unread> {
         if std::mem::take(&mut self.frame()?.remainder) {
@@ -251,12 +285,29 @@ impl Tag {
         let statement = std::mem::take(&mut self.statement);
         let operator = std::mem::take(&mut self.operator);
         let test = std::mem::replace(&mut self.test, Test::None);
+        let goes_on = match kind {
+            Kind::Word => named,
+            Kind::Symbol => matches!(text, "." | "[" | "(") || !self.ended,
+            Kind::Number => named || !self.ended,
+            Kind::String => !self.ended,
+        };
+        if !goes_on {
+            self.end_bare()?;
+        }
+        if test == Test::Named && text != "(" {
+            self.frame()?.bare = Some((start, false));
+        }
         let plain = match kind {
             Kind::Word => false,
             Kind::Symbol => matches!(text, "," | ":" | "-" | "(" | "[" | "{" | ")" | "]" | "}"),
             Kind::Number | Kind::String => true,
         };
         self.frame()?.constant &= plain;
+        let closing = matches!(text, ")" | "]" | "}") && kind == Kind::Symbol;
+        self.frame()?.named_key &= kind == Kind::String || closing;
+        if kind == Kind::Symbol && text == ":" {
+            self.end_part(start)?;
+        }
         match kind {
             Kind::Word if statement => self.statement(text),
             Kind::Word if named => {
@@ -272,6 +323,9 @@ impl Tag {
                     self.delimit()?;
                 }
                 self.after_string = kind == Kind::String;
+                if !joined && !named {
+                    self.frame()?.primary = Some(start);
+                }
                 self.operand(start, true)?;
             }
             Kind::Symbol => self.symbol(text, start, test)?,
@@ -328,6 +382,7 @@ impl Tag {
             }
             // A test takes one argument without brackets, whatever its name.
             (Test::Named, word) if !matches!(word, "and" | "or" | "else") => {
+                self.frame()?.primary = Some(start);
                 self.ended = true;
             }
             (_, "and" | "or" | "not" | "in" | "if" | "else") => {
@@ -348,6 +403,7 @@ impl Tag {
                     self.delimit()?;
                     self.end_walked()?;
                 }
+                self.frame()?.primary = Some(start);
                 self.operand(start, true)?;
             }
         }
@@ -364,8 +420,16 @@ impl Tag {
             "[" => !self.ended || argument,
             _ => true,
         };
+        if !self.ended || argument || bracket == "{" {
+            self.frame()?.primary = Some(start);
+        }
         self.operand(start, false)?;
         self.frames.push(Frame {
+            index: (bracket == "[" && !literal).then_some(Index {
+                open: start,
+                slice: false,
+                part: start + 1,
+            }),
             literal: literal.then_some(start),
             compared: bracket == "[" && !literal,
             ..Frame::new(match bracket {
@@ -387,6 +451,9 @@ impl Tag {
         }
         self.end_chain()?;
         let inner = self.frames.pop().ok_or(Unread)?;
+        if let Some(index) = inner.index.filter(|_| !inner.named_key) {
+            self.pay_for_index(index, start)?;
+        }
         let outer = self.frame()?;
         outer.constant &= inner.constant;
         outer.varied |= !inner.constant;
@@ -396,6 +463,54 @@ impl Tag {
             self.insert(start + bracket.len(), "|__held)");
         }
         self.ended = true;
+        Ok(())
+    }
+
+    /// A colon, which separates the parts of a slice, becomes a comma.
+    fn end_part(&mut self, colon: usize) -> Result<(), Unread> {
+        let before = self.last_end;
+        let Some(index) = &mut self.frame()?.index else {
+            return Ok(());
+        };
+        let empty = before == index.part;
+        index.slice = true;
+        index.part = colon + 1;
+        if !empty {
+            self.end_chain()?;
+        }
+        self.replace(colon, if empty { "none," } else { "," });
+        Ok(())
+    }
+
+    /// Makes a filter of an index that ends at `close`.
+    fn pay_for_index(&mut self, index: Index, close: usize) -> Result<(), Unread> {
+        let empty = self.last_end == index.part;
+        // minijinja says best what is wrong with an index of nothing.
+        if empty && !index.slice {
+            return Err(Unread);
+        }
+        let frame = self.frame()?;
+        let primary = frame.primary.ok_or(Unread)?;
+        if let Some((_, wrapped)) = &mut frame.bare {
+            *wrapped = true;
+        }
+        self.insert(primary, "((");
+        let filter = if index.slice { ")|__slice(" } else { ")|__at(" };
+        self.replace(index.open, filter);
+        self.replace(close, if empty { "none))" } else { "))" });
+        Ok(())
+    }
+
+    /// Puts the brackets around a test's argument that an index in it needs.
+    fn end_bare(&mut self) -> Result<(), Unread> {
+        let frame = self.frame()?;
+        if let Some((start, wrapped)) = frame.bare.take() {
+            frame.primary = None;
+            if wrapped {
+                self.insert(start, "(");
+                self.insert(self.last_end, ")");
+            }
+        }
         Ok(())
     }
 
@@ -423,6 +538,10 @@ impl Tag {
             ")" | "]" | "}" => self.close(symbol, start)?,
             "." | "|" if !self.ended && self.frame()?.pending => return Err(Unread),
             "." | "|" => {
+                if symbol == "|" {
+                    // An index cannot follow a filter.
+                    self.frame()?.primary = None;
+                }
                 self.name_next = true;
                 self.test = if symbol == "." { test } else { Test::None };
                 self.ended = false;
@@ -439,11 +558,7 @@ impl Tag {
                 let term = frame.term.ok_or(Unread)?;
                 self.insert(term, "(");
                 self.insert(self.last_end, ")");
-                self.edits.push(Edit {
-                    at: start,
-                    remove: 1,
-                    insert: "|__rem(",
-                });
+                self.replace(start, "|__rem(");
                 self.ended = false;
             }
             "*" | "/" | "//" => {
@@ -470,11 +585,7 @@ impl Tag {
                     self.insert(chain, "(");
                     self.insert(self.last_end, ")");
                 }
-                self.edits.push(Edit {
-                    at: start,
-                    remove: 1,
-                    insert: "|__sum(",
-                });
+                self.replace(start, "|__sum(");
                 self.ended = false;
             }
             _ => {
@@ -486,6 +597,7 @@ impl Tag {
     }
 
     fn finish(mut self) -> Result<Vec<Edit>, Unread> {
+        self.end_bare()?;
         self.end_chain()?;
         if self.frames.len() != 1 {
             return Err(Unread);

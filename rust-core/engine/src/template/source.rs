@@ -36,6 +36,22 @@ pub(super) fn without_generation_tags(source: &str) -> String {
     out
 }
 
+/// `{% elif %}` tags of a template; the most in use are 20. minijinja parses each inside the one
+/// before it.
+pub(super) const MAX_ELIFS: usize = 500;
+
+/// How many `{% elif %}` tags a template has. Those in comments count as well.
+pub(super) fn elifs(source: &str) -> usize {
+    source
+        .split("{%")
+        .skip(1)
+        .filter(|tag| {
+            let name = tag.strip_prefix(['-', '+']).unwrap_or(tag);
+            name.trim_start().starts_with("elif")
+        })
+        .count()
+}
+
 /// The most symbols in one tag of a template. Comments and text count as well when they look like
 /// tags, which errs on the safe side.
 pub(super) fn busiest_tag(source: &str) -> usize {
