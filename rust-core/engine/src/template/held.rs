@@ -5,7 +5,7 @@
 //! by the outermost length and recurses on the stack. So what a template builds is walked as a tree
 //! when it is built.
 
-use minijinja::value::{Rest, ValueKind, ValueOrKwargs};
+use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters, functions};
 
 use super::FUEL;
@@ -87,6 +87,13 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         },
     );
     environment.add_filter(
+        "groupby",
+        |state: &State<'_, '_>, value: Value, attribute: Option<&str>, kwargs: Kwargs| {
+            pay_for_walk(state, &value)?;
+            held(state, filters::groupby(value, attribute, kwargs)?)
+        },
+    );
+    environment.add_filter(
         "map",
         |state: &mut State<'_, '_>, value: Value, args: Rest<ValueOrKwargs>| {
             let items = Value::from(filters::map(state, value, args)?);
@@ -160,12 +167,7 @@ pub(super) fn pay_for_walk(state: &State<'_, '_>, value: &Value) -> Result<(), E
     walk(state, value, usize::MAX, COMPARED_PER_FUEL)
 }
 
-fn walk(
-    state: &State<'_, '_>,
-    value: &Value,
-    most: usize,
-    per_fuel: usize,
-) -> Result<(), Error> {
+fn walk(state: &State<'_, '_>, value: &Value, most: usize, per_fuel: usize) -> Result<(), Error> {
     if !is_container(value) {
         return Ok(());
     }
@@ -212,8 +214,12 @@ impl Walk<'_, '_, '_> {
         if self.nodes.is_multiple_of(self.per_fuel) {
             self.state.consume_fuel(1)?;
         }
-        if let Some(text) = value.as_str().filter(|_| self.per_fuel == COMPARED_PER_FUEL) {
-            self.state.consume_fuel((text.len() / BYTES_PER_FUEL) as u64)?;
+        if let Some(text) = value
+            .as_str()
+            .filter(|_| self.per_fuel == COMPARED_PER_FUEL)
+        {
+            self.state
+                .consume_fuel((text.len() / BYTES_PER_FUEL) as u64)?;
         }
         self.nodes += 1;
         if self.nodes > self.most {

@@ -56,10 +56,10 @@ const FUEL_PER_VALUE: u64 = 200;
 /// Bytes of a rendered conversation.
 const MAX_OUTPUT: usize = 4 << 20;
 /// Bytes of a template's source; the longest in use has 40 KiB.
-const MAX_SOURCE: usize = 1 << 20;
-/// Stack for compiling: enough for that many symbols in a debug build. Only what is touched
-/// takes memory.
-const COMPILE_STACK: usize = 16 << 20;
+const MAX_SOURCE: usize = 512 << 10;
+/// Stack for compiling and rendering: enough for that many symbols in a debug build. Only what is
+/// touched takes memory.
+const STACK: usize = 16 << 20;
 /// Nested loops, conditions and (each four) macros.
 const MAX_DEPTH: usize = 300;
 
@@ -133,6 +133,20 @@ fn fuel_for(value: &Value) -> u64 {
         }
 }
 
+/// Runs on a thread of its own: what compiles and renders a template recurses, and callers' stacks
+/// can be small (512 KiB on iOS).
+fn on_large_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T> {
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .name("dormouse-template".into())
+            .stack_size(STACK)
+            .spawn_scoped(scope, run)
+            .map_err(|e| Error::io("cannot start a thread for the chat template", e))?
+            .join()
+            .map_err(|_| Error::internal("the chat template's thread panicked"))
+    })
+}
+
 /// Takes a rendering's output up to [`MAX_OUTPUT`].
 struct Sink(Vec<u8>);
 
@@ -178,7 +192,7 @@ impl ChatTemplate {
     /// `eos_token`.
     ///
     /// # Errors
-    /// [`Error::Template`] when it does not compile or is longer than 1 MiB.
+    /// [`Error::Template`] when it does not compile or is longer than 512 KiB.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self> {
         if source.len() > MAX_SOURCE {
             return Err(template_error(format!(
@@ -218,22 +232,12 @@ impl ChatTemplate {
             Ok(paid) => (paid, true),
             Err(_) => (plain, false),
         };
-        // Compiled once per model; on a thread of its own because callers' stacks can be small
-        // (512 KiB on iOS).
-        let environment = std::thread::scope(|scope| {
-            std::thread::Builder::new()
-                .name("dormouse-template".into())
-                .stack_size(COMPILE_STACK)
-                .spawn_scoped(scope, || {
-                    environment
-                        .add_template_owned(NAME, plain)
-                        .map(|()| environment)
-                })
-                .map_err(|e| Error::io("cannot start a thread for the chat template", e))?
-                .join()
-                .map_err(|_| Error::internal("compiling the chat template panicked"))?
-                .map_err(|e| template_error(describe(&e)))
-        })?;
+        let environment = on_large_stack(|| {
+            environment
+                .add_template_owned(NAME, plain)
+                .map(|()| environment)
+        })?
+        .map_err(|e| template_error(describe(&e)))?;
         if !read {
             return Err(template_error("a tag in it cannot be read"));
         }
@@ -264,6 +268,14 @@ impl ChatTemplate {
     /// # Errors
     /// As [`render`](Self::render).
     pub fn render_variables(
+        &self,
+        variables: Map<String, Value>,
+        now: Option<DateTime>,
+    ) -> Result<String> {
+        on_large_stack(|| self.render_here(variables, now))?
+    }
+
+    fn render_here(
         &self,
         mut variables: Map<String, Value>,
         now: Option<DateTime>,

@@ -46,12 +46,21 @@ pub(super) fn with_making_paid(source: &str) -> Result<String, Unread> {
     edits.sort_by_key(|edit| edit.at);
     let mut out = String::with_capacity(source.len() + 10 * edits.len());
     let mut done = 0;
+    // As in `x==(y)if z`, where the brackets kept the words apart.
+    let keep = |out: &mut String, kept: &str| {
+        let word =
+            |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+        if word(out.as_bytes().last()) && word(kept.as_bytes().first()) {
+            out.push(' ');
+        }
+        out.push_str(kept);
+    };
     for edit in edits {
-        out.push_str(&source[done..edit.at]);
+        keep(&mut out, &source[done..edit.at]);
         out.push_str(edit.insert);
         done = edit.at + edit.remove;
     }
-    out.push_str(&source[done..]);
+    keep(&mut out, &source[done..]);
     Ok(out)
 }
 
@@ -286,7 +295,7 @@ impl Tag {
         let operator = std::mem::take(&mut self.operator);
         let test = std::mem::replace(&mut self.test, Test::None);
         let goes_on = match kind {
-            Kind::Word => named,
+            Kind::Word => named || !self.ended,
             Kind::Symbol => matches!(text, "." | "[" | "(") || !self.ended,
             Kind::Number => named || !self.ended,
             Kind::String => !self.ended,

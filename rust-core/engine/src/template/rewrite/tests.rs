@@ -28,18 +28,18 @@ fn a_chain_adds_from_left_to_right() {
 fn operands_are_what_binds_tighter_than_a_sum() {
     for (source, expected) in [
         ("{{a*b+c~d}}", "{{(a*b)|__sum(c~d)}}"),
-        ("{{ -a+-b**c//d%e}}", "{{ (-a)|__sum(-b**c//d%e)}}"),
+        ("{{ -a+-b**c//d%e}}", "{{ (-a)|__sum((-b**c//d)|__rem(e))}}"),
         (
             "{{a|f(1)|g+b|h(c+1)}}",
             "{{(a|f(1)|g)|__sum(b|h((c)|__sum(1)))}}",
         ),
         (
             "{{a.if[1+2:].b()+c.0.1}}",
-            "{{(a.if[((1)|__sum(2))|__compared:].b())|__sum(c.0.1)}}",
+            "{{(((a.if)|__slice(((1)|__sum(2))|__compared,none)).b())|__sum(c.0.1)}}",
         ),
         (
             "{{a[:-1+b:c+1]}}",
-            "{{a[:((-1)|__sum(b))|__compared:((c)|__sum(1))|__compared]}}",
+            "{{((a)|__slice(none,((-1)|__sum(b))|__compared,((c)|__sum(1))|__compared))}}",
         ),
         (
             "{{{'k'+a:b+c,'l':[d+e,f]}}}",
@@ -73,7 +73,7 @@ fn operands_are_what_binds_tighter_than_a_sum() {
         ),
         (
             "{%for x in a+b recursive%}",
-            "{%for x in (a)|__sum(b) recursive%}",
+            "{%for x in( (a)|__sum(b))|__walked recursive%}",
         ),
         (
             "{%include a+b ignore missing%}",
@@ -97,7 +97,10 @@ fn what_is_built_is_held() {
     for (source, expected) in [
         ("{{[a,[1]]}}", "{{([a,[1]]|__held)}}"),
         ("{{(a,)}}", "{{((a,)|__held)}}"),
-        ("{{[a][0].b[-1]}}", "{{([a]|__held)[0].b[-1]}}"),
+        (
+            "{{[a][0].b[-1]}}",
+            "{{((((([a]|__held))|__at(0)).b)|__at(-1))}}",
+        ),
         ("{{x is in [a]}}", "{{x is in ([a]|__held)}}"),
         (
             "{{ -a*2-b}} {{f(*a,b=c*d)}}",
@@ -109,7 +112,7 @@ fn what_is_built_is_held() {
         ),
         (
             "{%set (x,y)=z%}{%with (x,y)=z,(v,w)=(x,y)%}{%for(x,y)in z%}{%call(x,y)f([x])%}",
-            "{%set (x,y)=z%}{%with (x,y)=z,(v,w)=((x,y)|__held)%}{%for(x,y)in z%}\
+            "{%set (x,y)=z%}{%with (x,y)=z,(v,w)=((x,y)|__held)%}{%for(x,y)in( z)|__walked%}\
              {%call(x,y)f(([x]|__held))%}",
         ),
     ] {
@@ -126,8 +129,8 @@ fn what_is_compared_pays() {
         ),
         (
             "{{a[b][c:d]}} {%for x in y if x in z%}",
-            "{{a[(b)|__compared][(c)|__compared:(d)|__compared]}} \
-             {%for x in y if x in (z)|__compared%}",
+            "{{((((a)|__at((b)|__compared)))|__slice((c)|__compared,(d)|__compared))}} \
+             {%for x in( y)|__walked if x in (z)|__compared%}",
         ),
         (
             "{{a==b+c==d*e}}",
@@ -136,8 +139,52 @@ fn what_is_compared_pays() {
     ] {
         assert_eq!(rewritten(source), expected);
     }
-    for source in ["{{a=='x' and b in ['x','y'] or c<=-1}}", "{{a['x'][1:-2]}}"] {
+    for source in [
+        "{{a=='x' and b in ['x','y'] or c<=-1}}",
+        "{{a['x'].y[\"z\"]}}",
+    ] {
         assert_eq!(rewritten(source), source);
+    }
+}
+
+#[test]
+fn indices_and_remainders_are_filters() {
+    for (source, expected) in [
+        (
+            "{{a[0]['x'][:]}}",
+            "{{((((a)|__at(0))['x'])|__slice(none,none))}}",
+        ),
+        ("{{-a.b(c)[1:2]|f}}", "{{-((a.b(c))|__slice(1,2))|f}}"),
+        (
+            "{{a is eq b[-1] and c}}",
+            "{{a is eq (((b)|__at(-1))) and c}}",
+        ),
+        (
+            "{{a is eq -b.c[d]|f}}",
+            "{{a is eq (-((b.c)|__at((d)|__compared)))|f}}",
+        ),
+        (
+            "{{a is in [b][0]}}",
+            "{{a is in (((([b]|__held))|__at(0)))}}",
+        ),
+        (
+            "{{a%b%c*d%e~f%g}}",
+            "{{((((a)|__rem(b))|__rem(c)*d)|__rem(e)~(f)|__rem(g))|__held}}",
+        ),
+        (
+            "{{a if b==(c)else d}}{{1}}",
+            "{{a if b==((c))|__compared else d}}{{1}}",
+        ),
+        (
+            "{{a%b==c%d}}",
+            "{{(a)|__rem(b)==((c)|__rem(d))|__compared}}",
+        ),
+        (
+            "{%for x in a,b%}{%for x in[1]if y%}",
+            "{%for x in( a,b)|__walked%}{%for x in([1])|__walked if y%}",
+        ),
+    ] {
+        assert_eq!(rewritten(source), expected);
     }
 }
 
@@ -200,7 +247,7 @@ fn expression() -> impl Strategy<Value = String> {
         // Not `<` alone: minijinja orders a sum of lists, which is lazy, after all lists.
             let operator = prop_oneof![
             8 => Just(" + "), 4 => Just("+"), 2 => Just(" - "), 1 => Just(" ~ "),
-            1 => Just(" * "), 1 => Just(" // "), 1 => Just(" < 3 == "), 1 => Just(" == "),
+            1 => Just(" * "), 1 => Just(" // "), 2 => Just(" % "), 1 => Just(" ** "), 1 => Just(" < 3 == "), 1 => Just(" == "),
             1 => Just(" and "), 1 => Just(" or "), 1 => Just(" in "), 1 => Just(" not in "),
         ];
         prop_oneof![
@@ -211,6 +258,12 @@ fn expression() -> impl Strategy<Value = String> {
             1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("[{a}, {b}]")),
             1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{{'k': {a}, 'm': {b}}}")),
             1 => inner.clone().prop_map(|a| format!("l[{a}:]")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a})[{b}]")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("s[{a}:{b}]")),
+            1 => inner.clone().prop_map(|a| format!("({a})['k']")),
+            1 => inner.clone().prop_map(|a| format!("{a} is sameas l[0]")),
+            1 => inner.clone().prop_map(|a| format!("{a} is eq s[-1]")),
+            1 => Just("s[::-1]".to_owned()), 1 => Just("l[-1]".to_owned()),
             1 => inner.clone().prop_map(|a| format!("{a}|default({a})|length")),
             1 => inner.clone().prop_map(|a| format!("{a} is divisibleby({a})")),
             1 => inner.clone().prop_map(|a| format!("{a} is sameas -1")),
@@ -227,6 +280,7 @@ proptest! {
         );
         let mut environment = Environment::new();
         super::super::add::add_to(&mut environment);
+        super::super::filters::add_to(&mut environment);
             super::super::held::add_to(&mut environment);
         environment.add_test("tuple", |value: &minijinja::Value| value.is_tuple());
         let values = context! { l => [3, 4], s => "text", t => true, n => 7 };
@@ -237,7 +291,9 @@ proptest! {
         match with_making_paid(&source) {
             Ok(paid) => {
                 // Both may fail for different reasons, of which the words of types are one.
-                prop_assert_eq!(plain.ok(), render(&paid).ok(), "{}", paid);
+                // minijinja fills in no text with `%`, and walks none.
+                let more = plain.is_err() && source.contains('%');
+                prop_assert!(more || plain.ok() == render(&paid).ok(), "{}", paid);
             }
             Err(Unread) => prop_assert!(plain.is_err(), "{} is {:?}", source, plain),
         }
