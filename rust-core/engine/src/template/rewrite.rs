@@ -303,7 +303,13 @@ impl Tag {
         if !goes_on {
             self.end_bare()?;
         }
-        if test == Test::Named && text != "(" {
+        // What minijinja takes for an argument without brackets.
+        let argument = match kind {
+            Kind::Word => !matches!(text, "and" | "or" | "else" | "is"),
+            Kind::Symbol => matches!(text, "-" | "[" | "{"),
+            Kind::Number | Kind::String => true,
+        };
+        if test == Test::Named && argument {
             self.frame()?.bare = Some((start, false));
         }
         let plain = match kind {

@@ -263,6 +263,8 @@ fn expression() -> impl Strategy<Value = String> {
             1 => inner.clone().prop_map(|a| format!("({a})['k']")),
             1 => inner.clone().prop_map(|a| format!("{a} is sameas l[0]")),
             1 => inner.clone().prop_map(|a| format!("{a} is eq s[-1]")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) is defined and ({b})[0]")),
+            1 => (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("{a} if ({b}) is number else s[1]")),
             1 => Just("s[::-1]".to_owned()), 1 => Just("l[-1]".to_owned()),
             1 => inner.clone().prop_map(|a| format!("{a}|default({a})|length")),
             1 => inner.clone().prop_map(|a| format!("{a} is divisibleby({a})")),
