@@ -67,10 +67,12 @@ fn plus(a: &Value, b: &Value) -> Result<Value, Error> {
 /// minijinja's own `%`.
 pub(super) fn modulo(a: &Value, b: &Value) -> Result<Value, Error> {
     // Nearly always two small counts.
-    if a.is_integer() && b.is_integer() {
-        if let (Some(a), Some(b @ 1..)) = (a.as_i64(), b.as_i64()) {
-            return Ok(Value::from(a.rem_euclid(b)));
-        }
+    let small = (a.as_i64(), b.as_i64());
+    if let (Some(x), Some(y @ 1..)) = small
+        && a.is_integer()
+        && b.is_integer()
+    {
+        return Ok(Value::from(x.rem_euclid(y)));
     }
     static MODULO: Operator = LazyLock::new(|| operator("a % b"));
     apply(&MODULO, a, b)

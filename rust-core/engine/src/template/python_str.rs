@@ -208,7 +208,7 @@ fn title(text: &str) -> String {
 
 fn is_title(text: &str) -> bool {
     let (mut inside, mut any) = (false, false);
-    for c in text.chars().filter(|_| true) {
+    for c in text.chars() {
         if (c.is_uppercase() && inside) || (c.is_lowercase() && !inside) {
             return false;
         }
@@ -267,7 +267,7 @@ fn expand_tabs(state: &State<'_, '_>, text: &str, size: usize) -> Result<String,
     for c in text.chars() {
         match c {
             '\t' => {
-                let spaces = size.checked_sub(column % size.max(1)).unwrap_or(0);
+                let spaces = size.saturating_sub(column % size.max(1));
                 pay(state, spaces)?;
                 out.extend(std::iter::repeat_n(' ', spaces));
                 column += spaces;
