@@ -227,8 +227,8 @@ fn hostile_metadata_is_an_error_that_names_the_place() {
 fn unknown_tokenizers_are_named_with_those_known() {
     for (builder, words) in [
         (
-            Builder::new().str("tokenizer.ggml.model", "bert"),
-            ["\"bert\"", "gpt2, llama"],
+            Builder::new().str("tokenizer.ggml.model", "t5"),
+            ["\"t5\"", "gpt2, gemma4, llama, bert"],
         ),
         (
             Builder::new()

@@ -1,11 +1,13 @@
-//! Byte-level BPE, `tokenizer.ggml.model` = "gpt2": words are bytes, and a list of merges says
-//! in which order neighbours are joined. (Sennrich et al. 2016; bytes as in GPT-2.)
+//! BPE, `tokenizer.ggml.model` = "gpt2" or "gemma4": words are bytes (as in GPT-2) or characters
+//! (as in Gemma 4), and a list of merges says in which order neighbours are joined.
+//! (Sennrich et al. 2016.)
 
 use std::collections::HashMap;
 
 use super::byte_alphabet::char_of;
 use super::merge::{Merger, NONE};
-use super::pre_tokenizer::PreTokenizer;
+use super::pre_tokenizer::{Alphabet, PreTokenizer, Whole};
+use super::spm::{byte_piece, escape_spaces};
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, Result};
 use crate::gguf::Metadata;
@@ -57,32 +59,97 @@ impl Bpe {
                 .or_insert((rank as u32, id(&joined)?));
         }
         let bytes = std::array::from_fn(|byte| {
-            let mut utf8 = [0; 4];
-            let piece = char_of(byte as u8).encode_utf8(&mut utf8);
-            vocabulary.find(piece.as_bytes()).unwrap_or(NONE)
+            let byte = byte as u8;
+            let found = match pre.row.alphabet {
+                Alphabet::Bytes => {
+                    vocabulary.find(char_of(byte).encode_utf8(&mut [0; 4]).as_bytes())
+                }
+                Alphabet::Characters => vocabulary.find(byte_piece(byte).as_bytes()),
+            };
+            found.unwrap_or(NONE)
         });
         Ok(Self { pre, bytes, merges })
     }
 
+    /// Whether pieces are spelled in GPT-2's characters for bytes.
+    pub(super) fn alphabet(&self) -> Alphabet {
+        self.pre.row.alphabet
+    }
+
     pub(super) fn encode(&self, vocabulary: &Vocabulary, text: &str, out: &mut Vec<u32>) {
         let mut merger = Merger::default();
-        let mut whole = String::new();
-        self.pre.split(text, &mut |word| {
-            if self.pre.whole_words && word.len() <= vocabulary.longest() {
-                whole.clear();
-                whole.extend(word.bytes().map(char_of));
-                if let Some(id) = vocabulary.find(whole.as_bytes()) {
-                    out.push(id);
-                    return;
-                }
+        match self.alphabet() {
+            Alphabet::Bytes => self.pre.split(text, &mut |word| {
+                self.bytes(vocabulary, word, &mut merger, out)
+            }),
+            Alphabet::Characters => {
+                let mut spelled = String::new();
+                escape_spaces(text, &mut spelled);
+                self.pre.split(&spelled, &mut |word| {
+                    self.characters(vocabulary, word, &mut merger, out);
+                });
             }
-            merger.clear();
-            for byte in word.bytes() {
-                merger.push(1, self.bytes[byte as usize]);
+        }
+    }
+
+    fn takes_whole(&self, vocabulary: &Vocabulary, word: &str) -> bool {
+        let fits = word.len() <= vocabulary.longest();
+        match self.pre.row.whole {
+            Whole::Never => false,
+            Whole::Newlines => fits && word.bytes().all(|byte| byte == b'\n'),
+            Whole::Always => fits,
+        }
+    }
+
+    fn bytes(&self, vocabulary: &Vocabulary, word: &str, merger: &mut Merger, out: &mut Vec<u32>) {
+        if self.takes_whole(vocabulary, word) {
+            let spelled: String = word.bytes().map(char_of).collect();
+            if let Some(id) = vocabulary.find(spelled.as_bytes()) {
+                out.push(id);
+                return;
             }
-            merger.run(|left, right| self.merges.get(&(left.id, right.id)).copied());
-            // A byte without a token is left out, as in llama.cpp: there is nothing to say it with.
-            out.extend(merger.symbols().map(|s| s.id).filter(|&id| id != NONE));
-        });
+        }
+        merger.clear();
+        for byte in word.bytes() {
+            merger.push(1, self.bytes[byte as usize]);
+        }
+        self.merge(merger);
+        // A byte without a token is left out, as in llama.cpp: there is nothing to say it with.
+        out.extend(merger.symbols().map(|s| s.id).filter(|&id| id != NONE));
+    }
+
+    fn characters(
+        &self,
+        vocabulary: &Vocabulary,
+        word: &str,
+        merger: &mut Merger,
+        out: &mut Vec<u32>,
+    ) {
+        if self.takes_whole(vocabulary, word)
+            && let Some(id) = vocabulary.find(word.as_bytes())
+        {
+            out.push(id);
+            return;
+        }
+        merger.clear();
+        for c in word.chars() {
+            let id = vocabulary.find(c.encode_utf8(&mut [0; 4]).as_bytes());
+            merger.push(c.len_utf8() as u32, id.unwrap_or(NONE));
+        }
+        self.merge(merger);
+        for symbol in merger.symbols() {
+            if symbol.id != NONE {
+                out.push(symbol.id);
+                continue;
+            }
+            let start = symbol.start as usize;
+            let bytes = &word.as_bytes()[start..start + symbol.len as usize];
+            let ids = bytes.iter().map(|&byte| self.bytes[byte as usize]);
+            out.extend(ids.filter(|&id| id != NONE));
+        }
+    }
+
+    fn merge(&self, merger: &mut Merger) {
+        merger.run(|left, right| self.merges.get(&(left.id, right.id)).copied());
     }
 }

@@ -1,8 +1,8 @@
 //! Turns text into tokens and tokens into text, from the vocabulary in a GGUF file.
 //!
 //! Text is cut at special tokens ([`EncodeOptions::parse_special`]), and what lies between is
-//! encoded by the vocabulary's algorithm: byte-level BPE ("gpt2") or SPM ("llama"). WordPiece
-//! ("bert") and Unigram ("t5") belong in this room as further algorithms. The yardstick is
+//! encoded by the vocabulary's algorithm: BPE ("gpt2", "gemma4"), SPM ("llama") or WordPiece
+//! ("bert"). Unigram ("t5") belongs in this room as a further algorithm. The yardstick is
 //! llama.cpp: the same ids for every text.
 //!
 //! This is not built on the crate `tokenizers`. Its BPE wants a list of merges, which GGUF does
@@ -17,7 +17,9 @@ mod roles;
 mod special;
 mod spm;
 mod stream;
+mod strip;
 mod vocabulary;
+mod wpm;
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -28,11 +30,13 @@ use crate::error::{Error, Result};
 use crate::gguf::Gguf;
 use bpe::Bpe;
 use byte_alphabet::byte_of;
-use pre_tokenizer::PreTokenizer;
+use pre_tokenizer::{Alphabet, Bos, PreTokenizer};
 use roles::{Defaults, Roles};
 use special::{Fragment, Specials};
-use spm::Spm;
+use spm::{Spm, byte_of_piece};
+use strip::Strips;
 use vocabulary::{Kind, Vocabulary};
+use wpm::Wpm;
 
 const MODEL: &str = "tokenizer.ggml.model";
 const PRE: &str = "tokenizer.ggml.pre";
@@ -43,7 +47,7 @@ const MAX_TEXT: usize = u32::MAX as usize / 4;
 /// What [`Tokenizer::encode`] does besides encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct EncodeOptions {
-    /// Adds BOS and EOS as the metadata asks.
+    /// Adds BOS and EOS as the metadata asks; with WordPiece, BOS and SEP.
     pub add_special: bool,
     /// Control tokens written out in the text become those tokens. Leave it off for text that
     /// a user typed.
@@ -56,6 +60,8 @@ pub struct Tokenizer {
     algorithm: Algorithm,
     specials: Specials,
     roles: Roles,
+    /// What stands at the end if `add_eos`: EOS, or SEP.
+    closing: Option<u32>,
     add_bos: bool,
     add_eos: bool,
 }
@@ -63,6 +69,7 @@ pub struct Tokenizer {
 enum Algorithm {
     Bpe(Box<Bpe>),
     Spm(Box<Spm>),
+    Wpm(Box<Wpm>),
 }
 
 impl std::fmt::Debug for Tokenizer {
@@ -89,37 +96,43 @@ impl Tokenizer {
         // Checked before the vocabulary is read: the reader of the message wants to know this
         // first.
         let pre = match model {
-            "gpt2" => Some(PreTokenizer::by_name(
-                metadata.str(PRE)?.unwrap_or("default"),
-            )?),
-            "llama" => None,
+            "gpt2" => Some(metadata.str(PRE)?.unwrap_or("default")),
+            "gemma4" => Some("gemma4"),
+            "llama" | "bert" => None,
             _ => {
                 return Err(Error::unsupported(format!(
-                    "tokenizer model {model:?} (known: gpt2, llama)"
+                    "tokenizer model {model:?} (known: gpt2, gemma4, llama, bert)"
                 )));
             }
         };
+        let pre = pre.map(PreTokenizer::by_name).transpose()?;
         let mut vocabulary = Vocabulary::from_metadata(metadata)?;
-        let defaults = match pre {
-            Some(_) => Defaults {
-                bos: 11,
-                eos: 11,
-                unknown: None,
-            },
-            None => Defaults {
-                bos: 1,
-                eos: 2,
-                unknown: Some(0),
-            },
-        };
+        let defaults = Defaults::of_model(model);
         let roles = Roles::from_metadata(metadata, &mut vocabulary, &defaults)?;
-        let add_bos = metadata
-            .bool("tokenizer.ggml.add_bos_token")?
-            .unwrap_or_else(|| pre.as_ref().is_none_or(|pre| pre.add_bos));
-        let add_eos = metadata
-            .bool("tokenizer.ggml.add_eos_token")?
-            .unwrap_or(false);
-        for (add, id, name) in [(add_bos, roles.bos, "bos"), (add_eos, roles.eos, "eos")] {
+        let asked = |name: &str| metadata.bool(&format!("tokenizer.ggml.add_{name}_token"));
+        let (add_bos, add_eos) = match &pre {
+            // WordPiece always adds both.
+            None if model == "bert" => (true, true),
+            None => (
+                asked("bos")?.unwrap_or(true),
+                asked("eos")?.unwrap_or(false),
+            ),
+            Some(pre) => {
+                let unasked = pre.row.bos != Bos::Asked;
+                let always = pre.row.bos == Bos::Always;
+                (
+                    asked("bos")?.unwrap_or(unasked) || always,
+                    asked("eos")?.unwrap_or(false),
+                )
+            }
+        };
+        let last = if model == "bert" { "seperator" } else { "eos" };
+        let closing = if model == "bert" {
+            roles.separator
+        } else {
+            roles.eos
+        };
+        for (add, id, name) in [(add_bos, roles.bos, "bos"), (add_eos, closing, last)] {
             if add && id.is_none() {
                 return Err(Error::corrupt(
                     format!("tokenizer.ggml.{name}_token_id"),
@@ -129,17 +142,22 @@ impl Tokenizer {
         }
         let algorithm = match pre {
             Some(pre) => Algorithm::Bpe(Box::new(Bpe::from_metadata(metadata, pre, &vocabulary)?)),
+            None if model == "bert" => {
+                Algorithm::Wpm(Box::new(Wpm::from_metadata(metadata, roles.unknown)?))
+            }
             None => Algorithm::Spm(Box::new(Spm::from_metadata(
                 metadata,
                 &vocabulary,
                 roles.unknown,
             )?)),
         };
+        let strips = Strips::from_metadata(metadata, &vocabulary)?;
         Ok(Self {
-            specials: Specials::new(&vocabulary),
+            specials: Specials::new(&vocabulary, strips),
             vocabulary,
             algorithm,
             roles,
+            closing,
             add_bos,
             add_eos,
         })
@@ -186,13 +204,14 @@ impl Tokenizer {
                         Algorithm::Spm(spm) => {
                             spm.encode(&self.vocabulary, text, after_special, &mut out);
                         }
+                        Algorithm::Wpm(wpm) => wpm.encode(&self.vocabulary, text, &mut out),
                     }
                     after_special = false;
                 }
             }
         }
         if add_special && self.add_eos {
-            out.extend(self.roles.eos);
+            out.extend(self.closing);
         }
         Ok(out)
     }
@@ -208,11 +227,16 @@ impl Tokenizer {
     pub fn token_bytes(&self, id: u32) -> Option<Cow<'_, [u8]>> {
         let piece = self.vocabulary.get(id)?;
         let kind = self.vocabulary.kind(id);
+        if matches!(kind, Kind::Control | Kind::UserDefined | Kind::Unknown) {
+            return Some(Cow::Borrowed(piece.as_bytes()));
+        }
+        if kind == Kind::Byte
+            && let Some(byte) = byte_of_piece(piece)
+        {
+            return Some(Cow::Owned(vec![byte]));
+        }
         Some(match &self.algorithm {
-            _ if matches!(kind, Kind::Control | Kind::UserDefined | Kind::Unknown) => {
-                Cow::Borrowed(piece.as_bytes())
-            }
-            Algorithm::Bpe(_) => {
+            Algorithm::Bpe(bpe) if bpe.alphabet() == Alphabet::Bytes => {
                 let mut bytes = Vec::with_capacity(piece.len());
                 let mut utf8 = [0; 4];
                 for c in piece.chars() {
@@ -223,13 +247,10 @@ impl Tokenizer {
                 }
                 Cow::Owned(bytes)
             }
-            Algorithm::Spm(_) => match byte_piece(piece) {
-                Some(byte) if kind == Kind::Byte => Cow::Owned(vec![byte]),
-                _ if piece.contains(spm::SPACE) => {
-                    Cow::Owned(piece.replace(spm::SPACE, " ").into_bytes())
-                }
-                _ => Cow::Borrowed(piece.as_bytes()),
-            },
+            _ if piece.contains(spm::SPACE) => {
+                Cow::Owned(piece.replace(spm::SPACE, " ").into_bytes())
+            }
+            _ => Cow::Borrowed(piece.as_bytes()),
         })
     }
 
@@ -299,7 +320,7 @@ impl Tokenizer {
         self.add_bos
     }
 
-    /// Whether [`EncodeOptions::add_special`] puts EOS at the end.
+    /// Whether [`EncodeOptions::add_special`] puts EOS, or with WordPiece SEP, at the end.
     pub fn add_eos(&self) -> bool {
         self.add_eos
     }
@@ -320,10 +341,4 @@ impl Tokenizer {
     pub fn end_of_generation(&self) -> &[u32] {
         &self.roles.ends
     }
-}
-
-/// The byte that an SPM piece such as `<0x0A>` stands for.
-fn byte_piece(piece: &str) -> Option<u8> {
-    let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
-    u8::from_str_radix(digits, 16).ok()
 }

@@ -53,6 +53,59 @@ const FILL_IN_ENDS: &[(&str, &[&str])] = &[
     ("tokenizer.ggml.fim_sep_token_id", &["<|file_sep|>"]),
 ];
 
+/// Tokens that mark the places of fill-in-the-middle: the metadata's keys, the older one last, and
+/// the pieces that stand for them when both are missing. They are control tokens.
+const FILL_IN_PLACES: &[([&str; 2], &[&str])] = &[
+    (
+        [
+            "tokenizer.ggml.fim_pre_token_id",
+            "tokenizer.ggml.prefix_token_id",
+        ],
+        &[
+            "<|fim_prefix|>",
+            "<fim-prefix>",
+            "<fim_prefix>",
+            "<｜fim▁begin｜>",
+            "<PRE>",
+            "▁<PRE>",
+            "<|code_prefix|>",
+            "<|prefix|>",
+        ],
+    ),
+    (
+        [
+            "tokenizer.ggml.fim_suf_token_id",
+            "tokenizer.ggml.suffix_token_id",
+        ],
+        &[
+            "<|fim_suffix|>",
+            "<fim-suffix>",
+            "<fim_suffix>",
+            "<｜fim▁hole｜>",
+            "<SUF>",
+            "▁<SUF>",
+            "<|code_suffix|>",
+            "<|suffix|>",
+        ],
+    ),
+    (
+        [
+            "tokenizer.ggml.fim_mid_token_id",
+            "tokenizer.ggml.middle_token_id",
+        ],
+        &[
+            "<|fim_middle|>",
+            "<fim-middle>",
+            "<fim_middle>",
+            "<｜fim▁end｜>",
+            "<MID>",
+            "▁<MID>",
+            "<|code_middle|>",
+            "<|middle|>",
+        ],
+    ),
+];
+
 /// Pieces of the harmony format that are part of the text, whatever type the file gives them.
 const HARMONY_PIECES: &[&str] = &["<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"];
 
@@ -63,15 +116,44 @@ pub(super) struct Roles {
     pub(super) eos: Option<u32>,
     pub(super) unknown: Option<u32>,
     pub(super) padding: Option<u32>,
+    pub(super) separator: Option<u32>,
     /// Sorted.
     pub(super) ends: Vec<u32>,
 }
 
 /// Ids that hold when the metadata names none.
+#[derive(Default)]
 pub(super) struct Defaults {
-    pub(super) bos: u32,
-    pub(super) eos: u32,
-    pub(super) unknown: Option<u32>,
+    bos: Option<u32>,
+    eos: Option<u32>,
+    unknown: Option<u32>,
+    separator: Option<u32>,
+}
+
+impl Defaults {
+    /// Those of a `tokenizer.ggml.model`.
+    pub(super) fn of_model(model: &str) -> Self {
+        match model {
+            "gpt2" => Self {
+                bos: Some(11),
+                eos: Some(11),
+                ..Self::default()
+            },
+            "llama" => Self {
+                bos: Some(1),
+                eos: Some(2),
+                unknown: Some(0),
+                separator: None,
+            },
+            "bert" => Self {
+                bos: Some(101),
+                eos: None,
+                unknown: Some(100),
+                separator: Some(102),
+            },
+            _ => Self::default(),
+        }
+    }
 }
 
 /// The id at `key`, which must be in the vocabulary.
@@ -95,22 +177,31 @@ impl Roles {
         let inside = |id: &u32| (*id as usize) < vocabulary.len();
         let named = |key: &str| id_at(metadata, vocabulary, key);
         let mut roles = Self {
-            bos: named("tokenizer.ggml.bos_token_id")?.or(Some(defaults.bos).filter(inside)),
-            eos: named("tokenizer.ggml.eos_token_id")?.or(Some(defaults.eos).filter(inside)),
+            bos: named("tokenizer.ggml.bos_token_id")?.or(defaults.bos.filter(inside)),
+            eos: named("tokenizer.ggml.eos_token_id")?.or(defaults.eos.filter(inside)),
             unknown: named("tokenizer.ggml.unknown_token_id")?.or(defaults.unknown.filter(inside)),
             // Nothing here pads, and some files name a token past the vocabulary.
             padding: metadata
                 .u32("tokenizer.ggml.padding_token_id")?
                 .filter(inside),
+            // The key is spelled like that.
+            separator: named("tokenizer.ggml.seperator_token_id")?
+                .or(defaults.separator.filter(inside)),
             ends: Vec::new(),
         };
         let mut ends = Vec::new();
         let mut control = Vec::new();
+        let known = |pieces: &[&str]| pieces.iter().find_map(|p| vocabulary.find(p.as_bytes()));
         for &(key, pieces) in FILL_IN_ENDS {
-            let known = pieces.iter().find_map(|p| vocabulary.find(p.as_bytes()));
             match named(key)? {
                 Some(id) => ends.push(id),
-                None => control.extend(known),
+                None => control.extend(known(pieces)),
+            }
+        }
+        let mut places = Vec::new();
+        for &([key, older], pieces) in FILL_IN_PLACES {
+            if named(key)?.or(named(older)?).is_none() {
+                places.extend(known(pieces));
             }
         }
         control.extend(
@@ -124,6 +215,9 @@ impl Roles {
         for id in control {
             vocabulary.set_kind(id, Kind::Control);
             ends.push(id);
+        }
+        for id in places {
+            vocabulary.set_kind(id, Kind::Control);
         }
         for piece in HARMONY_PIECES {
             if let Some(id) = vocabulary.find(piece.as_bytes()) {

@@ -5,13 +5,13 @@
 //! of the text per token, of which Gemma has 6,414. Here the places are found in one pass and
 //! then taken in the same order: by length, then by place.
 //!
-//! Some models strip white space beside their special tokens (Phi-3, by its name in llama.cpp;
-//! GGUF does not say). That rule belongs here when such a model is supported.
+//! White space beside a token goes with it where [`Strips`] says so.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
+use super::strip::{Strips, is_space};
 use super::vocabulary::{Kind, Vocabulary};
 
 /// A part of a text: a special token, or what lies between them.
@@ -26,10 +26,11 @@ pub(super) struct Specials {
     ids: Box<[u32]>,
     /// Where the tokens that begin with byte `b` start in `ids`; one entry more as the end.
     first_byte: Box<[u32]>,
+    strips: Strips,
 }
 
 impl Specials {
-    pub(super) fn new(vocabulary: &Vocabulary) -> Self {
+    pub(super) fn new(vocabulary: &Vocabulary, strips: Strips) -> Self {
         let mut ids: Vec<u32> = (0..vocabulary.len() as u32)
             .filter(|&id| {
                 matches!(
@@ -48,6 +49,7 @@ impl Specials {
         Self {
             ids: ids.into_boxed_slice(),
             first_byte,
+            strips,
         }
     }
 
@@ -79,7 +81,7 @@ impl Specials {
         best
     }
 
-    /// Cuts `text` at the special tokens in it. Control and unknown tokens count only where
+    /// Cuts `text` at the special tokens in it, leaving out the white space that they strip. Control and unknown tokens count only where
     /// `control` says so for the bytes that they would take.
     pub(super) fn partition(
         &self,
@@ -102,14 +104,22 @@ impl Specials {
                 waiting.push(entry(id, at));
             }
         }
-        let mut found: Vec<(usize, u32)> = Vec::new();
+        let mut found: Vec<(Range<usize>, u32)> = Vec::new();
         if !waiting.is_empty() {
             let mut taken = vec![false; bytes.len()];
             while let Some((len, Reverse(id), Reverse(at))) = waiting.pop() {
                 match taken[at..at + len].iter().position(|&taken| taken) {
                     None => {
-                        taken[at..at + len].fill(true);
-                        found.push((at, id));
+                        let free = |place: usize| !taken[place] && is_space(bytes[place]);
+                        let (mut start, mut end) = (at, at + len);
+                        while self.strips.before(id) && start > 0 && free(start - 1) {
+                            start -= 1;
+                        }
+                        while self.strips.after(id) && end < bytes.len() && free(end) {
+                            end += 1;
+                        }
+                        taken[start..end].fill(true);
+                        found.push((start..end, id));
                     }
                     Some(0) => {}
                     Some(free) => {
@@ -120,15 +130,15 @@ impl Specials {
                 }
             }
         }
-        found.sort_unstable();
+        found.sort_unstable_by_key(|(range, _)| range.start);
         let mut fragments = Vec::with_capacity(2 * found.len() + 1);
         let mut at = 0;
-        for (start, id) in found {
-            if start > at {
-                fragments.push(Fragment::Text(at..start));
+        for (range, id) in found {
+            if range.start > at {
+                fragments.push(Fragment::Text(at..range.start));
             }
             fragments.push(Fragment::Token(id));
-            at = start + vocabulary.piece(id).len();
+            at = range.end;
         }
         if at < text.len() {
             fragments.push(Fragment::Text(at..text.len()));

@@ -10,6 +10,28 @@ const SCORES: &str = "tokenizer.ggml.scores";
 /// SentencePiece's sign for a space.
 pub(super) const SPACE: &str = "\u{2581}";
 
+/// Appends `text` with [`SPACE`] for each space.
+pub(super) fn escape_spaces(text: &str, out: &mut String) {
+    out.reserve(text.len() + text.len() / 4);
+    for (index, word) in text.split(' ').enumerate() {
+        if index > 0 {
+            out.push_str(SPACE);
+        }
+        out.push_str(word);
+    }
+}
+
+/// The piece that stands for a byte.
+pub(super) fn byte_piece(byte: u8) -> String {
+    format!("<0x{byte:02X}>")
+}
+
+/// The byte that a piece such as `<0x0A>` stands for.
+pub(super) fn byte_of_piece(piece: &str) -> Option<u8> {
+    let digits = piece.strip_prefix("<0x")?.strip_suffix('>')?;
+    u8::from_str_radix(digits, 16).ok()
+}
+
 pub(super) struct Spm {
     /// Per token: the smaller, the sooner it is made.
     ranks: Box<[u32]>,
@@ -62,7 +84,7 @@ impl Spm {
         let mut bytes = [NONE; 256];
         for (byte, id) in bytes.iter_mut().enumerate() {
             *id = vocabulary
-                .find(format!("<0x{byte:02X}>").as_bytes())
+                .find(byte_piece(byte as u8).as_bytes())
                 .or_else(|| vocabulary.find(&[byte as u8]))
                 .or(unknown)
                 .ok_or_else(|| {
@@ -89,16 +111,11 @@ impl Spm {
         after_special: bool,
         out: &mut Vec<u32>,
     ) {
-        let mut text = String::with_capacity(fragment.len() + fragment.len() / 4 + SPACE.len());
+        let mut text = String::new();
         if self.space_prefix && after_special {
             text.push_str(SPACE);
         }
-        for (index, word) in fragment.split(' ').enumerate() {
-            if index > 0 {
-                text.push_str(SPACE);
-            }
-            text.push_str(word);
-        }
+        escape_spaces(fragment, &mut text);
         let bytes = text.as_bytes();
         let mut merger = Merger::default();
         for (start, c) in text.char_indices() {

@@ -19,91 +19,31 @@ use regex_automata::Input;
 use regex_automata::meta::Regex;
 
 use crate::error::{Error, Result};
+use rows::ROWS;
+pub(super) use rows::{Alphabet, Bos, Row, Whole};
+
+mod rows;
 
 /// A run of white space, which gives its last character back if a word follows and something
 /// stays behind.
 const SPACES: &str = r"\s+";
 
-const GPT2: &[&str] = &[
-    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+",
-    SPACES,
-];
-const DIGITS: &[&str] = &[r"\p{N}"];
-const NUMBERS: &[&str] = &[r"\p{N}+"];
-const THREE_DIGITS: &[&str] = &["[0-9][0-9][0-9]"];
-const PUNCTUATION: &[&str] = &[r"[\p{P}$+<=>^~|]+"];
-const LLAMA3: &[&str] = &[
-    r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]",
-    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+",
-    SPACES,
-];
-const QWEN2: &[&str] = &[
-    r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]",
-    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+",
-    SPACES,
-];
-
-/// One way of cutting words, and what else llama.cpp ties to its name.
-struct Row {
-    names: &'static [&'static str],
-    stages: &'static [&'static [&'static str]],
-    /// A word that is a piece as a whole becomes that piece, whatever the merges say.
-    whole_words: bool,
-    /// Whether BOS is added when the metadata does not say.
-    add_bos: bool,
-}
-
-const ROWS: &[Row] = &[
-    // What llama.cpp takes for a file that names no pre-tokenizer.
-    Row {
-        names: &["default"],
-        stages: &[PUNCTUATION, GPT2, NUMBERS, THREE_DIGITS],
-        whole_words: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["gpt-2", "phi-2", "mpt", "olmo", "exaone4"],
-        stages: &[GPT2],
-        whole_words: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["smollm", "starcoder", "refact", "command-r", "codeshell"],
-        stages: &[DIGITS, GPT2],
-        whole_words: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["llama-bpe", "llama3", "llama-v3", "falcon3", "lfm2"],
-        stages: &[LLAMA3],
-        whole_words: true,
-        add_bos: true,
-    },
-    Row {
-        names: &["dbrx", "smaug-bpe"],
-        stages: &[LLAMA3],
-        whole_words: false,
-        add_bos: false,
-    },
-    Row {
-        names: &["qwen2", "deepseek-r1-qwen", "stablelm2", "megrez"],
-        stages: &[QWEN2],
-        whole_words: false,
-        add_bos: false,
-    },
-];
+/// A run of ASCII digits, cut before each group of three counted from its end; what stands
+/// beside it is no word of its own.
+const THREES: &[&str] = &["[0-9]+"];
 
 /// The compiled row of one name.
 pub(super) struct PreTokenizer {
     stages: Vec<Stage>,
-    pub(super) whole_words: bool,
-    pub(super) add_bos: bool,
+    pub(super) row: &'static Row,
 }
 
 struct Stage {
     regex: Regex,
     /// Index of [`SPACES`] among the stage's patterns.
     spaces: Option<usize>,
+    /// Whether the stage is [`THREES`].
+    threes: bool,
 }
 
 impl PreTokenizer {
@@ -124,11 +64,7 @@ impl PreTokenizer {
             .iter()
             .map(|patterns| Stage::new(patterns))
             .collect::<Result<_>>()?;
-        Ok(Self {
-            stages,
-            whole_words: row.whole_words,
-            add_bos: row.add_bos,
-        })
+        Ok(Self { stages, row })
     }
 
     /// Calls `word` with each word of `text`, in order; together they are the whole text.
@@ -151,41 +87,52 @@ fn split_by<'t>(
     }
 }
 
+/// Compiles patterns whose classes L, M, N, P and S end with Unicode 15.1.
+pub(super) fn compile(patterns: &[&str]) -> Result<Regex> {
+    let dated: Vec<String> = patterns
+        .iter()
+        .map(|pattern| {
+            ["L", "M", "N", "P", "S"]
+                .iter()
+                .fold((*pattern).to_owned(), |text, class| {
+                    text.replace(
+                        &format!(r"\p{{{class}}}"),
+                        &format!(r"[\p{{{class}}}&&\p{{Age=15.1}}]"),
+                    )
+                })
+        })
+        .collect();
+    Regex::new_many(&dated)
+        .map_err(|e| Error::internal(format!("a pre-tokenizer does not compile: {e}")))
+}
+
 impl Stage {
     fn new(patterns: &[&str]) -> Result<Self> {
-        let dated: Vec<String> = patterns
-            .iter()
-            .map(|pattern| {
-                ["L", "N", "P"]
-                    .iter()
-                    .fold((*pattern).to_owned(), |text, class| {
-                        text.replace(
-                            &format!(r"\p{{{class}}}"),
-                            &format!(r"[\p{{{class}}}&&\p{{Age=15.1}}]"),
-                        )
-                    })
-            })
-            .collect();
-        let regex = Regex::new_many(&dated)
-            .map_err(|e| Error::internal(format!("a pre-tokenizer does not compile: {e}")))?;
+        let regex = compile(patterns)?;
         Ok(Self {
             regex,
             spaces: patterns.iter().position(|&pattern| pattern == SPACES),
+            threes: patterns == THREES,
         })
     }
 
     fn split(&self, text: &str, range: Range<usize>, part: &mut dyn FnMut(Range<usize>)) {
+        // An end that a pattern asks for is the end of the range.
+        let text = &text[..range.end];
+        if self.threes {
+            return self.split_threes(text, range.start, part);
+        }
         let mut at = range.start;
-        while at < range.end {
-            let Some(found) = self.regex.find(Input::new(text).range(at..range.end)) else {
-                part(at..range.end);
+        while at < text.len() {
+            let Some(found) = self.regex.find(Input::new(text).range(at..)) else {
+                part(at..text.len());
                 return;
             };
             if found.start() > at {
                 part(at..found.start());
             }
             let mut end = found.end();
-            if Some(found.pattern().as_usize()) == self.spaces && end < range.end {
+            if Some(found.pattern().as_usize()) == self.spaces && end < text.len() {
                 let last = text[found.range()].chars().next_back();
                 let kept = end - last.map_or(0, char::len_utf8);
                 if kept > found.start() {
@@ -194,6 +141,22 @@ impl Stage {
             }
             part(found.start()..end);
             at = end;
+        }
+    }
+
+    fn split_threes(&self, text: &str, start: usize, part: &mut dyn FnMut(Range<usize>)) {
+        let (mut from, mut at) = (start, start);
+        while let Some(run) = self.regex.find(Input::new(text).range(at..)) {
+            for cut in (run.start() + run.len() % 3..run.end()).step_by(3) {
+                if cut > from {
+                    part(from..cut);
+                    from = cut;
+                }
+            }
+            at = run.end();
+        }
+        if from < text.len() {
+            part(from..text.len());
         }
     }
 }
@@ -225,6 +188,10 @@ mod tests {
         assert_eq!(words("smollm", "a  1"), ["a", "  ", "1"]);
         assert_eq!(words("llama-bpe", "12345"), ["123", "45"]);
         assert_eq!(words("qwen2", "12"), ["1", "2"]);
+        assert_eq!(
+            words("superbpe", "1234567 123"),
+            ["1", "234", "567", " ", "123"]
+        );
     }
 
     #[test]
