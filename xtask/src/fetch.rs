@@ -15,6 +15,7 @@ use crate::cache::{self, System};
 use crate::failure::{Failure, Result};
 use crate::models::{self, Model, Part};
 use crate::process;
+use crate::sdist::LLAMA_CPP;
 
 /// Leftovers of killed runs are swept when older than this; a slow download may still be alive.
 const STALE: Duration = Duration::from_secs(24 * 60 * 60);
@@ -53,6 +54,12 @@ impl Fetcher {
         self.model(&models::SMOLLM2)?;
         self.model(&models::GEMMA3)?;
         Ok(self.folder.clone())
+    }
+
+    /// What the suite `models` reads: both real models, and what llama.cpp is tested with.
+    pub(crate) fn of_tests(&self) -> Result<PathBuf> {
+        self.sdist(&LLAMA_CPP)?;
+        self.all()
     }
 
     /// The path of a model whose content was checked, fetched if it is not there.
@@ -170,11 +177,12 @@ pub(crate) fn sha256(path: &Path) -> io::Result<String> {
         }
         hasher.update(&buffer[..n]);
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Removes what killed runs left. It is only tidying, so failures do not matter.
@@ -206,7 +214,7 @@ fn alive(name: &str) -> bool {
 }
 
 /// A folder that is removed with all it holds.
-pub(crate) struct TempDir(pub(crate) PathBuf);
+pub(crate) struct TempDir(PathBuf);
 
 impl TempDir {
     pub(crate) fn new(parent: &Path) -> Result<Self> {
@@ -216,6 +224,10 @@ impl TempDir {
         let path = parent.join(format!("{TEMP_PREFIX}{}-{nanos}", std::process::id()));
         fs::create_dir(&path).map_err(|error| Failure::io("create", &path, &error))?;
         Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 }
 

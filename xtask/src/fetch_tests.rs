@@ -1,6 +1,7 @@
 //! A stand-in for python3 plays pip and zipfile, so that every way to fail can be played out.
 
 use super::*;
+use crate::sdist::{Group, Sdist};
 use std::os::unix::fs::symlink;
 
 const WHOLE: &str = "first part, second part";
@@ -21,6 +22,23 @@ const TOY: Model = Model {
     sha256: "6bb84e102cd7a29672b1da8452d84c2e676b13e305dfc3dde58ee01ab864cd87",
     parts: PARTS,
     licence: "toys are free",
+};
+
+/// Of "first part".
+const TOY_ARCHIVE: &str = "686976f5a00b4a60a14abf9a2249c3484fb22d770b2ad8065156e4a996b12862";
+
+const TOYS: Sdist = Sdist {
+    package: "toy-part1",
+    version: "1",
+    sha256: TOY_ARCHIVE,
+    groups: &[Group {
+        folder: "toys",
+        from: "vendor/llama.cpp/models",
+        prefix: "ggml-vocab-",
+        suffixes: &[".gguf"],
+        // Of the one line about the one file that holds "first part".
+        sha256: "797a180854343a1f70471b4ba52ac29ab83e9f7012af1c605616a09076de28c4",
+    }],
 };
 
 /// Linked, not written: a program that was just written may still be busy when it is started.
@@ -129,6 +147,48 @@ fn a_damaged_file_in_the_cache_is_fetched_again() {
     fs::write(&path, "first part, secomd part").unwrap();
     assert_eq!(fs::read_to_string(rig.fetch().unwrap()).unwrap(), WHOLE);
     assert_eq!(rig.downloads(), 4);
+}
+
+#[test]
+fn an_archive_is_unpacked_checked_and_kept() {
+    let rig = Rig::new();
+    let folder = rig.fetcher.sdist(&TOYS).unwrap().join("toys");
+    let file = folder.join("ggml-vocab-toy.gguf");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "first part");
+    assert_eq!(rig.cached(), ["toys"]);
+    rig.fetcher.sdist(&TOYS).unwrap();
+    assert_eq!(rig.downloads(), 1, "a good folder is not fetched again");
+    fs::write(&file, "first pard").unwrap();
+    rig.fetcher.sdist(&TOYS).unwrap();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "first part");
+    fs::write(folder.join("one-more"), "").unwrap();
+    rig.fetcher.sdist(&TOYS).unwrap();
+    assert_eq!(rig.downloads(), 3, "a damaged folder is fetched again");
+}
+
+#[test]
+fn an_archive_that_is_not_the_expected_one_leaves_nothing() {
+    let rig = Rig::new();
+    let other = Sdist {
+        package: "toy-part2",
+        ..TOYS
+    };
+    let message = rig.fetcher.sdist(&other).unwrap_err().to_string();
+    assert!(message.contains("sha256"), "{message}");
+    const WRONG: Group = Group {
+        sha256: TOY_ARCHIVE,
+        ..TOYS.groups[0]
+    };
+    let other = Sdist {
+        groups: &[WRONG],
+        ..TOYS
+    };
+    let message = rig.fetcher.sdist(&other).unwrap_err().to_string();
+    assert!(message.contains("the files vendor/"), "{message}");
+    rig.set("offline");
+    let message = rig.fetcher.sdist(&TOYS).unwrap_err().to_string();
+    assert!(message.contains("network"), "{message}");
+    assert!(rig.cached().is_empty());
 }
 
 #[test]

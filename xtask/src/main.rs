@@ -87,9 +87,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Chat { arguments } => chat::run(arguments),
         Command::Fidelity => fidelity::run(),
         Command::Models => {
-            let fetcher = fetch::Fetcher::from_env()?;
-            fetcher.all()?;
-            let folder = fetcher.sdist(&sdist::LLAMA_CPP)?;
+            let folder = fetch::Fetcher::from_env()?.of_tests()?;
             println!("{}", folder.display());
             Ok(ExitCode::SUCCESS)
         }

@@ -2,11 +2,12 @@
 //! commit. Each group of members lies in a folder of its own in the cache, which gets its name
 //! when all of it is there.
 
+use sha2::{Digest, Sha256};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Result};
-use crate::fetch::{Fetcher, TempDir, only_file, sha256, sweep};
+use crate::fetch::{Fetcher, TempDir, hex, only_file, sha256, sweep};
 use crate::process;
 
 /// A source package and what is taken from it.
@@ -25,12 +26,14 @@ pub(crate) struct Sdist {
 pub(crate) struct Group {
     /// Their folder's name in the cache.
     pub(crate) folder: &'static str,
-    /// How their paths begin, below the archive's one folder. What is left has no further folder.
+    /// The folder that they are in, below the archive's one folder.
+    pub(crate) from: &'static str,
+    /// How their names begin.
     pub(crate) prefix: &'static str,
     /// How they end: one of these.
     pub(crate) suffixes: &'static [&'static str],
-    /// How many there are.
-    pub(crate) count: usize,
+    /// Lower-case hexadecimal SHA-256 of the lines that `sha256sum *` prints in their folder.
+    pub(crate) sha256: &'static str,
 }
 
 /// The tests of llama.cpp, whose sources come with its Python package.
@@ -38,26 +41,37 @@ pub(crate) const LLAMA_CPP: Sdist = Sdist {
     package: "llama-cpp-python",
     version: "0.3.36",
     sha256: "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
-    groups: &[Group {
-        folder: "llama.cpp-templates",
-        prefix: "vendor/llama.cpp/models/templates/",
-        suffixes: &[".jinja"],
-        count: 70,
-    }],
+    groups: &[
+        // Chat templates of models.
+        Group {
+            folder: "llama.cpp-templates",
+            from: "vendor/llama.cpp/models/templates",
+            prefix: "",
+            suffixes: &[".jinja"],
+            sha256: "17f129a359ec13d82f8206464cfe457355ebc284f66568ebf3056236ef794ca3",
+        },
+        // Models without tensors, with the cases of the tokenizer tests.
+        Group {
+            folder: "vocabularies",
+            from: "vendor/llama.cpp/models",
+            prefix: "ggml-vocab-",
+            suffixes: &[".gguf", ".inp", ".out"],
+            sha256: "f94989e10403d3109c67b3386af1cd349e370248be6b65d37e9cf4265ec94eda",
+        },
+    ],
 };
 
-/// Copies the members of sdist argv[1] whose path begins with argv[3] and ends with one of
-/// argv[4:] into folder argv[2].
+/// Copies the members of sdist argv[1] in folder argv[3] whose name begins with argv[4] and ends with
+/// one of argv[5:] into folder argv[2].
 const UNTAR: &str = "\
 import os, shutil, sys, tarfile
-archive, folder, prefix, *suffixes = sys.argv[1:]
+archive, target, wanted, prefix, *suffixes = sys.argv[1:]
 with tarfile.open(archive) as sdist:
     for member in sdist:
-        path = member.name.partition('/')[2]
-        name = path[len(prefix):]
-        if member.isfile() and path.startswith(prefix) and path.endswith(tuple(suffixes)) and '/' not in name:
-            with sdist.extractfile(member) as source, open(os.path.join(folder, name), 'xb') as target:
-                shutil.copyfileobj(source, target)
+        folder, name = os.path.split(member.name.partition('/')[2])
+        if member.isfile() and folder == wanted and name.startswith(prefix) and name.endswith(tuple(suffixes)):
+            with sdist.extractfile(member) as source, open(os.path.join(target, name), 'xb') as copy:
+                shutil.copyfileobj(source, copy)
 ";
 
 impl Fetcher {
@@ -65,11 +79,12 @@ impl Fetcher {
     /// their folders are. The archive was checked before anything was taken out of it.
     pub(crate) fn sdist(&self, sdist: &Sdist) -> Result<PathBuf> {
         sweep(&self.folder);
-        let missing: Vec<&Group> = sdist
-            .groups
-            .iter()
-            .filter(|group| files_in(&self.folder.join(group.folder)) != Some(group.count))
-            .collect();
+        let mut missing = Vec::new();
+        for group in sdist.groups {
+            if !self.has(group)? {
+                missing.push(group);
+            }
+        }
         if missing.is_empty() {
             return Ok(self.folder.clone());
         }
@@ -88,8 +103,14 @@ impl Fetcher {
         Ok(self.folder.clone())
     }
 
+    /// Whether a group is there, whole and as it should be.
+    fn has(&self, group: &Group) -> Result<bool> {
+        let folder = self.folder.join(group.folder);
+        Ok(folder.is_dir() && digest(&folder)? == group.sha256)
+    }
+
     fn archive(&self, sdist: &Sdist, temp: &TempDir) -> Result<PathBuf> {
-        let folder = temp.0.join("sdist");
+        let folder = temp.path().join("sdist");
         let pinned = format!("{}=={}", sdist.package, sdist.version);
         // pip reads the metadata of a source package by its build tool, which it gets as a wheel.
         process::run(
@@ -118,13 +139,13 @@ impl Fetcher {
 
     /// Takes a group out of the archive and gives its folder its name.
     fn group(&self, group: &Group, archive: &Path, temp: &TempDir) -> Result<()> {
-        let folder = temp.0.join(group.folder);
+        let folder = temp.path().join(group.folder);
         fs::create_dir_all(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
         process::run(
             self.python()
                 .args(["-c", UNTAR])
                 .args([archive, folder.as_path()])
-                .arg(group.prefix)
+                .args([group.from, group.prefix])
                 .args(group.suffixes),
         )
         .map_err(|_| {
@@ -133,13 +154,14 @@ impl Fetcher {
                 archive.display()
             ))
         })?;
-        let found = files_in(&folder).unwrap_or(0);
-        if found != group.count {
+        let found = digest(&folder)?;
+        if found != group.sha256 {
             return Err(Failure(format!(
-                "{} has {found} files {}*, not {}",
-                archive.display(),
+                "the files {}/{}* in {} are not the expected ones (sha256 {found}, expected {}); nothing was kept",
+                group.from,
                 group.prefix,
-                group.count
+                archive.display(),
+                group.sha256
             )));
         }
         let path = self.folder.join(group.folder);
@@ -148,26 +170,40 @@ impl Fetcher {
         }
         match fs::rename(&folder, &path) {
             // Another run was faster.
-            Err(_) if files_in(&path) == Some(group.count) => Ok(()),
+            Err(_) if self.has(group)? => Ok(()),
             renamed => renamed.map_err(|error| Failure::io("create", &path, &error)),
         }
     }
 }
 
-/// How many files are in a folder, if it is there.
-fn files_in(folder: &Path) -> Option<usize> {
-    Some(fs::read_dir(folder).ok()?.flatten().count())
+/// One SHA-256 for a folder of files: that of the lines `sha256sum *` prints.
+fn digest(folder: &Path) -> Result<String> {
+    let read = |error| Failure::io("read", folder, &error);
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(read)? {
+        files.push(entry.map_err(read)?.path());
+    }
+    files.sort();
+    let mut hasher = Sha256::new();
+    for file in files {
+        let one = sha256(&file).map_err(|error| Failure::io("read", &file, &error))?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        hasher.update(format!("{one}  {name}\n"));
+    }
+    Ok(hex(&hasher.finalize()))
 }
 
 #[cfg(all(test, unix))]
 mod tests {
     use super::*;
 
+    const TOYS: &str = "f75bb2288d6667f18b332a8d42554b0eeb7d882260d545b56e0e9b344071f64a";
+
     /// The real `tarfile`, on an archive made here; pip is played by a script that copies it.
     #[test]
     fn the_members_of_a_group_are_taken_out_and_a_wrong_archive_leaves_nothing() {
         let temp = TempDir::new(&std::env::temp_dir()).unwrap();
-        let source = temp.0.join("toy-1");
+        let source = temp.path().join("toy-1");
         fs::create_dir_all(source.join("a/deep")).unwrap();
         for name in [
             "a/x.jinja",
@@ -178,21 +214,23 @@ mod tests {
         ] {
             fs::write(source.join(name), name).unwrap();
         }
-        let archive = temp.0.join("toy-1.tar.gz");
+        let archive = temp.path().join("toy-1.tar.gz");
         process::run(
             std::process::Command::new("tar")
                 .args(["-czf", "toy-1.tar.gz", "toy-1"])
-                .current_dir(&temp.0),
+                .current_dir(temp.path()),
         )
         .unwrap();
         let group = Group {
             folder: "toys",
-            prefix: "a/",
+            from: "a",
+            prefix: "",
             suffixes: &[".jinja"],
-            count: 2,
+            // sha256sum of `x.jinja` and `y.jinja`, whose content is their path.
+            sha256: TOYS,
         };
         let fetcher = Fetcher {
-            folder: temp.0.join("cache"),
+            folder: temp.path().join("cache"),
             python: "python3".into(),
         };
         fs::create_dir_all(&fetcher.folder).unwrap();
@@ -202,18 +240,21 @@ mod tests {
             fs::read_to_string(toys.join("x.jinja")).unwrap(),
             "a/x.jinja"
         );
-        assert_eq!(files_in(&toys), Some(2));
+        assert_eq!(fs::read_dir(&toys).unwrap().count(), 2);
+        assert!(fetcher.has(&group).unwrap());
+        fs::write(toys.join("x.jinja"), "damaged").unwrap();
+        assert!(!fetcher.has(&group).unwrap());
 
         let other = Group {
             folder: "others",
-            count: 3,
+            prefix: "x",
             ..group
         };
         let message = fetcher
             .group(&other, &archive, &temp)
             .unwrap_err()
             .to_string();
-        assert!(message.contains("2 files a/*, not 3"), "{message}");
+        assert!(message.contains("the files a/x* in"), "{message}");
         assert!(!fetcher.folder.join("others").exists());
     }
 }

@@ -9,7 +9,6 @@ use crate::failure::Result;
 use crate::fetch::Fetcher;
 use crate::platforms;
 use crate::process;
-use crate::sdist;
 
 /// The oldest compiler we promise to build with.
 const MSRV: &str = env!("CARGO_PKG_RUST_VERSION");
@@ -210,11 +209,7 @@ fn models(setup: &Setup) -> Result<Plan> {
             "there is no rust-core/*/tests/real_*.rs".into(),
         ));
     }
-    let fetched = Fetcher::from_env().and_then(|fetcher| {
-        fetcher.all()?;
-        fetcher.sdist(&sdist::LLAMA_CPP)
-    });
-    let folder = match fetched {
+    let folder = match Fetcher::from_env().and_then(|fetcher| fetcher.of_tests()) {
         Ok(folder) => folder,
         Err(failure) => return Ok(Plan::NotRun(failure.to_string())),
     };

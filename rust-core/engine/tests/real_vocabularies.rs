@@ -36,11 +36,11 @@ const CONTROL: EncodeOptions = EncodeOptions {
 };
 
 fn path(name: &str) -> PathBuf {
-    let folder = std::env::var_os("DORMOUSE_VOCABULARIES").expect(
-        "DORMOUSE_VOCABULARIES names the folder of llama.cpp's vocabularies; \
-         run cargo xtask test --only models",
-    );
-    PathBuf::from(folder).join(format!("ggml-vocab-{name}.gguf"))
+    let folder = std::env::var_os("DORMOUSE_MODELS")
+        .expect("DORMOUSE_MODELS names the folder of models; run cargo xtask test --only models");
+    PathBuf::from(folder)
+        .join("vocabularies")
+        .join(format!("ggml-vocab-{name}.gguf"))
 }
 
 fn open(name: &str) -> Tokenizer {
