@@ -104,6 +104,70 @@ fn bos_and_eos_are_added_as_the_metadata_asks() {
     );
 }
 
+/// WordPiece: four special tokens, then words and what continues them.
+fn wordpiece() -> Builder {
+    let pieces = [
+        "[UNK]", "[CLS]", "[SEP]", "[MASK]", "▁hello", "▁he", "ll", "o", "▁!", "▁cafe", "▁中", "s",
+    ];
+    Builder::new()
+        .str("general.architecture", "bert")
+        .str("tokenizer.ggml.model", "bert")
+        .strings("tokenizer.ggml.tokens", &pieces)
+        .i32s(
+            "tokenizer.ggml.token_type",
+            &[2, 3, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1],
+        )
+        .u32("tokenizer.ggml.unknown_token_id", 0)
+        .u32("tokenizer.ggml.bos_token_id", 1)
+        .u32("tokenizer.ggml.seperator_token_id", 2)
+}
+
+#[test]
+fn wordpiece_takes_the_longest_pieces_of_each_word() {
+    let tokenizer = tokenizer(&wordpiece()).unwrap();
+    assert_eq!(
+        pieces(&tokenizer, " Hello  HELLOs!", false),
+        ["▁hello", "▁hello", "s", "▁!"]
+    );
+    assert_eq!(pieces(&tokenizer, "hellos", false), ["▁hello", "s"]);
+    assert_eq!(pieces(&tokenizer, "helo", false), ["[UNK]"]);
+    assert_eq!(
+        pieces(&tokenizer, "Café中caf\u{65}\u{301}", false),
+        ["▁cafe", "▁中", "▁cafe"]
+    );
+    assert_eq!(pieces(&tokenizer, "he\0ll\u{200b}o", false), ["▁hello"]);
+    assert_eq!(pieces(&tokenizer, "", false), [""; 0]);
+    assert!(!pieces(&tokenizer, "[MASK]", false).contains(&"[MASK]".to_owned()));
+    assert_eq!(pieces(&tokenizer, "he[MASK]", true), ["▁he", "[MASK]"]);
+    let add = EncodeOptions {
+        add_special: true,
+        parse_special: false,
+    };
+    assert_eq!(tokenizer.encode("", add).unwrap(), [1, 2]);
+    assert_eq!(tokenizer.decode(&[1, 4, 11, 8, 2], false), b" hellos !");
+}
+
+#[test]
+fn white_space_goes_with_the_special_tokens_that_strip_it() {
+    let (mut tokens, scores, mut types) = spm_parts();
+    let user = tokens.len() as u32 - 1;
+    tokens[user as usize] = "<|user|>".to_owned();
+    types[user as usize] = 3;
+    let plain = spm_with(&tokens, &scores, &types);
+    let phi = spm_with(&tokens, &scores, &types).str("general.name", "Phi-3 mini");
+    let (plain, phi) = (tokenizer(&plain).unwrap(), tokenizer(&phi).unwrap());
+    let text = "<|user|> \t\na <|user|>\n";
+    assert_eq!(
+        pieces(&phi, text, true),
+        ["<|user|>", "\u{2581}a", "\u{2581}", "<|user|>"]
+    );
+    assert_ne!(pieces(&plain, text, true), pieces(&phi, text, true));
+    assert_eq!(pieces(&plain, text, false), pieces(&phi, text, false));
+    // <s> strips nothing; </s> is longer than the line breaks and so takes its turn before them.
+    assert_eq!(pieces(&phi, "<s>\n\n", true), ["<s>", "\n\n"]);
+    assert_eq!(pieces(&phi, "</s>\n\n a", true), ["</s>", "\u{2581}a"]);
+}
+
 #[test]
 fn hostile_metadata_is_an_error_that_names_the_place() {
     let (tokens, types, merges) = bpe_parts();
@@ -205,6 +269,31 @@ fn hostile_metadata_is_an_error_that_names_the_place() {
             "tokenizer.ggml.bos_token_id",
         ),
         (
+            "WordPiece without pieces",
+            model("bert"),
+            "tokenizer.ggml.tokens",
+        ),
+        (
+            "WordPiece without BOS",
+            model("bert").strings("tokenizer.ggml.tokens", &["a"]),
+            "tokenizer.ggml.bos_token_id",
+        ),
+        (
+            "WordPiece without unknown",
+            model("bert")
+                .strings("tokenizer.ggml.tokens", &["a"])
+                .u32("tokenizer.ggml.bos_token_id", 0)
+                .u32("tokenizer.ggml.seperator_token_id", 0),
+            "tokenizer.ggml.unknown_token_id",
+        ),
+        (
+            "Gemma 4 without merges",
+            model("gemma4")
+                .strings("tokenizer.ggml.tokens", &["a"])
+                .u32("tokenizer.ggml.bos_token_id", 0),
+            "tokenizer.ggml.merges",
+        ),
+        (
             "neither bytes nor unknown",
             model("llama")
                 .strings("tokenizer.ggml.tokens", &["a", "b"])
@@ -277,6 +366,14 @@ proptest! {
         let whole = tokenizer.decode(&ids, render_special);
         prop_assert_eq!(parts.concat(), String::from_utf8_lossy(&whole));
         prop_assert_eq!(stream.finish(), "");
+    }
+
+    #[test]
+    fn wordpiece_takes_any_text(text in any::<String>(), parse_special: bool) {
+        let tokenizer = tokenizer(&wordpiece()).unwrap();
+        let options = EncodeOptions { add_special: false, parse_special };
+        let ids = tokenizer.encode(&text, options).unwrap();
+        prop_assert!(ids.iter().all(|&id| (id as usize) < tokenizer.vocab_size()));
     }
 
     #[test]
