@@ -112,6 +112,7 @@ fn random_strings_give_llama_cpps_ids_and_bytes() {
 fn control_tokens_that_a_user_types_are_text_unless_asked() {
     for row in golden()["vocabularies"].as_array().unwrap() {
         let tokenizer = open(name(row));
+        assert!(tokenizer.encode("", CONTROL).unwrap().is_empty());
         let mut controls = 0;
         for text in fuzz::texts(&row["specials"]) {
             let id = tokenizer.token_id(&text).unwrap();
@@ -124,7 +125,9 @@ fn control_tokens_that_a_user_types_are_text_unless_asked() {
             assert!(!plain.contains(&id), "{}: {text:?}", name(row));
             let asked = tokenizer.encode(&typed, CONTROL).unwrap();
             assert!(asked.contains(&id), "{}: {text:?}", name(row));
-            assert!(!tokenizer.decode(&asked, false).is_empty());
+            // A text that is a special token and nothing else.
+            assert_eq!(tokenizer.encode(&text, CONTROL).unwrap(), [id]);
+            assert!(tokenizer.decode(&[id], false).is_empty());
         }
         assert!(controls > 0, "{} has no control token", name(row));
     }
