@@ -89,15 +89,24 @@ fn options() -> Result<Options, String> {
     Ok(options)
 }
 
-/// Bytes of any content with moderate scales: every f16 in them is finite.
-fn weights(bytes: usize) -> Vec<u8> {
+/// Blocks of any content with moderate scales: every f16 in them is finite, and no product is
+/// denormal, which would be slow.
+fn weights(ty: GgmlType, bytes: usize) -> Vec<u8> {
     let mut state = 1u32;
-    (0..bytes)
+    let mut weights: Vec<u8> = (0..bytes)
         .map(|_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             (state >> 24) as u8 & 0x37
         })
-        .collect()
+        .collect();
+    for block in weights.chunks_exact_mut(ty.block_bytes()) {
+        match ty {
+            GgmlType::MXFP4 => block[0] = 120,
+            GgmlType::Q8_K => block[..4].copy_from_slice(&0.01f32.to_le_bytes()),
+            _ => {}
+        }
+    }
+    weights
 }
 
 /// The shortest seconds of a call of `f`, which is told how often it was called before.
@@ -122,7 +131,7 @@ fn products(options: &Options, pool: &Pool) -> Result<(), Box<dyn std::error::Er
             };
             let size = rows * row_bytes;
             let copies = (options.working_set / size).clamp(1, 256);
-            let bytes = weights(size);
+            let bytes = weights(ty, size);
             let stored: Vec<Vec<u8>> = (0..copies).map(|_| bytes.clone()).collect();
             let mut x = Activations::new(options.batch, cols);
             let input: Vec<f32> = (0..options.batch * cols)
@@ -162,7 +171,7 @@ fn products(options: &Options, pool: &Pool) -> Result<(), Box<dyn std::error::Er
                 );
             } else {
                 println!(
-                    "{ty:5} {rows:>6} x {cols:<5} 1 row {:9.1} us {gbytes:6.1} GB/s   {batch} rows {:9.0} us {gops:7.1} Gop/s",
+                    "{ty:6} {rows:>6} x {cols:<5} 1 row {:9.1} us {gbytes:6.1} GB/s   {batch} rows {:9.0} us {gops:7.1} Gop/s",
                     gemv * 1e6,
                     gemm * 1e6
                 );

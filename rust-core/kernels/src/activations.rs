@@ -3,9 +3,9 @@
 use crate::aligned::{Aligned, Plain};
 use crate::disjoint::Disjoint;
 use crate::error::ShapeError;
+use crate::formats::GROUP;
 use crate::isa::Isa;
 use crate::pool::Pool;
-use crate::quant::GROUP;
 
 /// How activations enter products with quantized weights.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -3,9 +3,9 @@
 use half::{bf16, f16};
 
 use crate::error::ShapeError;
+use crate::formats::{BlockFormat, GROUP, Minimum, with_format};
 use crate::isa::Isa;
 use crate::lanes::{Kernel, Lanes, dispatch};
-use crate::quant::{GROUP, group, has_min};
 use crate::types::GgmlType;
 
 /// Decodes whole blocks to f32: `out[i]` is weight `i` of `bytes`, exactly as the format defines
@@ -66,27 +66,23 @@ pub(crate) fn decode_row(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
                 *out = bf16::from_le_bytes(*bytes).to_f32();
             }
         }
-        // Naming the type lets each arm compile to code for that format alone.
-        GgmlType::Q4_0 => decode_groups(GgmlType::Q4_0, bytes, out),
-        GgmlType::Q4_1 => decode_groups(GgmlType::Q4_1, bytes, out),
-        GgmlType::Q5_0 => decode_groups(GgmlType::Q5_0, bytes, out),
-        GgmlType::Q5_1 => decode_groups(GgmlType::Q5_1, bytes, out),
-        GgmlType::Q8_0 => decode_groups(GgmlType::Q8_0, bytes, out),
-        GgmlType::Q4_K => decode_groups(GgmlType::Q4_K, bytes, out),
-        GgmlType::Q5_K => decode_groups(GgmlType::Q5_K, bytes, out),
-        GgmlType::Q6_K => decode_groups(GgmlType::Q6_K, bytes, out),
+        quantized => with_format!(quantized, F => decode_groups::<F>(bytes, out)),
     }
 }
 
 #[inline(always)]
-fn decode_groups(ty: GgmlType, bytes: &[u8], out: &mut [f32]) {
+fn decode_groups<F: BlockFormat>(bytes: &[u8], out: &mut [f32]) {
     for (g, out) in out.as_chunks_mut::<GROUP>().0.iter_mut().enumerate() {
-        let group = group(ty, bytes, g);
+        let group = F::group_of_row(bytes, g);
         let d = group.sub.map(|sub| group.d * f32::from(sub));
+        let m = group.sub_min.map(|sub| group.m * f32::from(sub));
         for (i, (out, value)) in out.iter_mut().zip(group.values).enumerate() {
             let value = d[i / 16] * f32::from(value);
             // Adding a zero minimum would turn -0 into +0.
-            *out = if has_min(ty) { value + group.m } else { value };
+            *out = match F::MINIMUM {
+                Minimum::None => value,
+                Minimum::Group | Minimum::Halves => value + m[i / 16],
+            };
         }
     }
 }

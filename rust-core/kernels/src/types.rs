@@ -1,114 +1,92 @@
 //! Storage types of GGUF tensors: their ids, names and block sizes.
 
-/// A storage type this crate can read.
-///
-/// A row of weights is a sequence of blocks of [`block_len`](Self::block_len) weights, each
-/// [`block_bytes`](Self::block_bytes) long. The variants bear the names the format gives them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-#[allow(non_camel_case_types)]
-pub enum GgmlType {
+/// Defines [`GgmlType`] from one row for each type: what it is, its name, its GGUF id, and the
+/// weights and bytes of a block.
+macro_rules! types {
+    ($($(#[$doc:meta])* $name:ident = $id:literal: $len:literal in $bytes:expr;)*) => {
+        /// A storage type this crate can read.
+        ///
+        /// A row of weights is a sequence of blocks of [`block_len`](Self::block_len) weights, each
+        /// [`block_bytes`](Self::block_bytes) long. The variants bear the names the format gives them.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+        #[allow(non_camel_case_types)]
+        pub enum GgmlType {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl GgmlType {
+            /// Every type, in the order of the GGUF ids.
+            pub const ALL: [GgmlType; [$($id),*].len()] = [$(Self::$name),*];
+
+            /// The id a GGUF tensor table holds.
+            pub const fn id(self) -> u32 {
+                match self { $(Self::$name => $id,)* }
+            }
+
+            /// The name the format gives the type, such as `"Q4_K"`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// Weights in a block: 1, 32 or 256.
+            pub const fn block_len(self) -> usize {
+                match self { $(Self::$name => $len,)* }
+            }
+
+            /// Bytes of a block.
+            pub const fn block_bytes(self) -> usize {
+                match self { $(Self::$name => $bytes,)* }
+            }
+        }
+    };
+}
+
+types! {
     /// IEEE 754 binary32.
-    F32,
+    F32 = 0: 1 in 4;
     /// IEEE 754 binary16.
-    F16,
-    /// The upper half of a binary32.
-    BF16,
+    F16 = 1: 1 in 2;
     /// 32 weights of 4 bits around zero, one scale.
-    Q4_0,
+    Q4_0 = 2: 32 in 2 + 16;
     /// 32 weights of 4 bits, scale and minimum.
-    Q4_1,
+    Q4_1 = 3: 32 in 2 + 2 + 16;
     /// 32 weights of 5 bits around zero, one scale.
-    Q5_0,
+    Q5_0 = 6: 32 in 2 + 4 + 16;
     /// 32 weights of 5 bits, scale and minimum.
-    Q5_1,
+    Q5_1 = 7: 32 in 2 + 2 + 4 + 16;
     /// 32 weights of 8 bits, one scale.
-    Q8_0,
+    Q8_0 = 8: 32 in 2 + 32;
+    /// 256 weights of 2 bits; scale and minimum of 4 bits for each 16.
+    Q2_K = 10: 256 in 16 + 64 + 2 + 2;
+    /// 256 weights of 3 bits around zero; a scale of 6 bits for each 16.
+    Q3_K = 11: 256 in 32 + 64 + 12 + 2;
     /// 256 weights of 4 bits; scale and minimum of 6 bits for each 32.
-    Q4_K,
+    Q4_K = 12: 256 in 2 + 2 + 12 + 128;
     /// 256 weights of 5 bits; scale and minimum of 6 bits for each 32.
-    Q5_K,
+    Q5_K = 13: 256 in 2 + 2 + 12 + 32 + 128;
     /// 256 weights of 6 bits around zero; a scale of 8 bits for each 16.
-    Q6_K,
+    Q6_K = 14: 256 in 128 + 64 + 16 + 2;
+    /// 256 weights of 8 bits, one f32 scale; llama.cpp's form of activations, rare in files.
+    Q8_K = 15: 256 in 4 + 256 + 32;
+    /// 32 weights of 4 bits that choose from 16 values, spaced like a normal distribution; one
+    /// scale.
+    IQ4_NL = 20: 32 in 2 + 16;
+    /// 256 weights like those of IQ4_NL; a scale of 6 bits for each 32.
+    IQ4_XS = 23: 256 in 2 + 2 + 4 + 128;
+    /// The upper half of a binary32.
+    BF16 = 30: 1 in 2;
+    /// 256 weights of -1, 0 or 1, five in a byte; one scale.
+    TQ1_0 = 34: 256 in 48 + 4 + 2;
+    /// 256 weights of 2 bits, -1 to 2; one scale.
+    TQ2_0 = 35: 256 in 64 + 2;
+    /// 32 weights of 4 bits (E2M1 floats), the scale a power of two (E8M0).
+    MXFP4 = 39: 32 in 1 + 16;
 }
 
 impl GgmlType {
-    /// Every type, in the order of the GGUF ids.
-    pub const ALL: [GgmlType; 11] = [
-        Self::F32,
-        Self::F16,
-        Self::Q4_0,
-        Self::Q4_1,
-        Self::Q5_0,
-        Self::Q5_1,
-        Self::Q8_0,
-        Self::Q4_K,
-        Self::Q5_K,
-        Self::Q6_K,
-        Self::BF16,
-    ];
-
     /// The type with this GGUF id; `None` if there is no kernel for it (see [`type_name`]).
     pub fn from_id(id: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|ty| ty.id() == id)
-    }
-
-    /// The id a GGUF tensor table holds.
-    pub fn id(self) -> u32 {
-        match self {
-            Self::F32 => 0,
-            Self::F16 => 1,
-            Self::Q4_0 => 2,
-            Self::Q4_1 => 3,
-            Self::Q5_0 => 6,
-            Self::Q5_1 => 7,
-            Self::Q8_0 => 8,
-            Self::Q4_K => 12,
-            Self::Q5_K => 13,
-            Self::Q6_K => 14,
-            Self::BF16 => 30,
-        }
-    }
-
-    /// The name the format gives the type, such as `"Q4_K"`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "F32",
-            Self::F16 => "F16",
-            Self::BF16 => "BF16",
-            Self::Q4_0 => "Q4_0",
-            Self::Q4_1 => "Q4_1",
-            Self::Q5_0 => "Q5_0",
-            Self::Q5_1 => "Q5_1",
-            Self::Q8_0 => "Q8_0",
-            Self::Q4_K => "Q4_K",
-            Self::Q5_K => "Q5_K",
-            Self::Q6_K => "Q6_K",
-        }
-    }
-
-    /// Weights in a block: 1, 32 or 256.
-    pub const fn block_len(self) -> usize {
-        match self {
-            Self::F32 | Self::F16 | Self::BF16 => 1,
-            Self::Q4_0 | Self::Q4_1 | Self::Q5_0 | Self::Q5_1 | Self::Q8_0 => 32,
-            Self::Q4_K | Self::Q5_K | Self::Q6_K => 256,
-        }
-    }
-
-    /// Bytes of a block.
-    pub const fn block_bytes(self) -> usize {
-        match self {
-            Self::F32 => 4,
-            Self::F16 | Self::BF16 => 2,
-            Self::Q4_0 => 2 + 16,
-            Self::Q4_1 => 2 + 2 + 16,
-            Self::Q5_0 => 2 + 4 + 16,
-            Self::Q5_1 => 2 + 2 + 4 + 16,
-            Self::Q8_0 => 2 + 32,
-            Self::Q4_K => 2 + 2 + 12 + 128,
-            Self::Q5_K => 2 + 2 + 12 + 32 + 128,
-            Self::Q6_K => 128 + 64 + 16 + 2,
-        }
     }
 
     /// Bytes of a row of `cols` weights; `None` if `cols` is no whole number of blocks or the
@@ -186,8 +164,9 @@ mod tests {
             assert_eq!(GgmlType::from_id(ty.id()), Some(ty));
             assert_eq!(type_name(ty.id()), Some(ty.name()));
         }
-        assert_eq!(GgmlType::from_id(10), None);
-        assert_eq!(type_name(10), Some("Q2_K"));
+        assert!(GgmlType::ALL.is_sorted_by_key(|ty| ty.id()));
+        assert_eq!(GgmlType::from_id(16), None);
+        assert_eq!(type_name(16), Some("IQ2_XXS"));
         assert_eq!(type_name(u32::MAX), None);
     }
 

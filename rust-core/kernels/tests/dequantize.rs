@@ -1,4 +1,4 @@
-//! Decoding against values computed by gguf-py (`golden_dequantize.py` beside this file).
+//! Decoding against values computed by gguf-py and, for Q8_K, by ggml: `fixtures/blocks.golden`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -15,8 +15,8 @@ fn number(data: &mut &[u8]) -> u32 {
 }
 
 #[test]
-fn equals_gguf_py() {
-    let mut data: &[u8] = include_bytes!("dequantize.golden");
+fn equals_gguf_py_and_ggml() {
+    let mut data: &[u8] = include_bytes!("../../../fixtures/blocks.golden");
     let mut seen = Vec::new();
     while !data.is_empty() {
         let ty = GgmlType::from_id(number(&mut data)).unwrap();

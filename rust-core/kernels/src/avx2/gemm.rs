@@ -6,8 +6,9 @@
 
 use std::arch::x86_64::*;
 
-use super::formats::{Class, Format, SCALES, transpose};
+use super::formats::{Class, Format, transpose};
 use crate::activations::GroupMeta;
+use crate::formats::Minimum;
 
 /// Bytes of a group in a panel.
 pub(crate) const PANEL_GROUP: usize = 256;
@@ -67,7 +68,7 @@ pub(crate) unsafe fn unpack<F: Format>(rows: [*const u8; 8], blocks: usize, pane
 unsafe fn unpack_group<F: Format, const G: usize>(rows: [*const u8; 8], panel: *mut u8) {
     // SAFETY: by the promise of `unpack`'s caller.
     unsafe {
-        let columns = transpose(std::array::from_fn(|i| F::group::<G>(rows[i])));
+        let columns = transpose(std::array::from_fn(|i| <F as Format>::group::<G>(rows[i])));
         for (j, column) in columns.into_iter().enumerate() {
             _mm256_storeu_si256(panel.add(G * PANEL_GROUP + j * 32).cast(), column);
         }
@@ -86,7 +87,7 @@ pub(crate) unsafe fn scale_panel<F: Format>(rows: [*const u8; 8], blocks: usize,
         unsafe {
             F::scales(
                 rows.map(|row| row.add(b * F::BLOCK_BYTES)),
-                scales.add(b * F::GROUPS * SCALES),
+                scales.add(b * F::GROUPS * F::SCALES),
             );
         }
     }
@@ -122,7 +123,8 @@ pub(crate) unsafe fn tile<F: Format, const M: usize>(
                         .read_unaligned(),
                 )
             };
-            let extra = _mm256_loadu_si256(scales.add(g * SCALES + 8).cast());
+            let scales = scales.add(g * F::SCALES);
+            let extra = _mm256_loadu_si256(scales.add(8).cast());
             let mut sums = [_mm256_setzero_si256(); M];
             match F::CLASS {
                 Class::Unsigned4 => {
@@ -206,11 +208,10 @@ pub(crate) unsafe fn tile<F: Format, const M: usize>(
                     }
                 }
             }
-            let d = _mm256_loadu_ps(scales.add(g * SCALES));
             for m in 0..M {
                 let meta = meta.add(m * groups + g);
                 let sum = remove_offset::<F>(sums[m], extra, meta);
-                acc[m] = accumulate::<F>(acc[m], sum, d, extra, meta);
+                acc[m] = accumulate::<F>(acc[m], sum, scales, meta);
             }
         }
     }
@@ -231,9 +232,14 @@ pub(crate) unsafe fn remove_offset<F: Format>(
         if F::OFFSET == 0 {
             return sum;
         }
-        let halves = _mm256_set1_epi32((&raw const (*meta).sums).cast::<i32>().read_unaligned());
+        let halves = half_sums(meta);
         let excess = if F::CLASS == Class::Unsigned6Scaled {
-            _mm256_slli_epi32::<5>(_mm256_madd_epi16(extra, halves))
+            let sums = _mm256_madd_epi16(extra, halves);
+            match F::OFFSET {
+                4 => _mm256_slli_epi32::<2>(sums),
+                32 => _mm256_slli_epi32::<5>(sums),
+                offset => _mm256_mullo_epi32(sums, _mm256_set1_epi32(offset.into())),
+            }
         } else {
             _mm256_madd_epi16(_mm256_set1_epi16(F::OFFSET), halves)
         };
@@ -242,23 +248,42 @@ pub(crate) unsafe fn remove_offset<F: Format>(
 }
 
 /// Adds a group to the accumulators: the one place where the order of the float operations is set.
+///
+/// # Safety
+/// `scales` and `meta` are the group's; the processor has AVX2 and FMA.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) unsafe fn accumulate<F: Format>(
     acc: __m256,
     sum: __m256i,
-    d: __m256,
-    extra: __m256i,
+    scales: *const f32,
     meta: *const GroupMeta,
 ) -> __m256 {
-    // SAFETY: the caller promises a readable `meta`, AVX2 and FMA.
+    // SAFETY: by the caller's promise.
     unsafe {
-        let scale = _mm256_mul_ps(d, _mm256_set1_ps((*meta).d));
+        let da = _mm256_set1_ps((*meta).d);
+        let scale = _mm256_mul_ps(_mm256_loadu_ps(scales), da);
         let acc = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sum), acc);
-        if F::MIN {
-            _mm256_fmadd_ps(_mm256_castsi256_ps(extra), _mm256_set1_ps((*meta).s), acc)
-        } else {
-            acc
+        match F::MINIMUM {
+            Minimum::None => acc,
+            Minimum::Group => {
+                let m = _mm256_loadu_ps(scales.add(8));
+                _mm256_fmadd_ps(m, _mm256_set1_ps((*meta).s), acc)
+            }
+            Minimum::Halves => {
+                let scale = _mm256_mul_ps(_mm256_loadu_ps(scales.add(16)), da);
+                let factors = _mm256_loadu_si256(scales.add(24).cast());
+                let sums = _mm256_madd_epi16(factors, half_sums(meta));
+                _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(sums), acc)
+            }
         }
     }
+}
+
+/// The sums of the activations' halves, as a pair of 16 bits in each lane.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn half_sums(meta: *const GroupMeta) -> __m256i {
+    // SAFETY: the caller promises a readable `meta`; the pair need not be aligned.
+    unsafe { _mm256_set1_epi32((&raw const (*meta).sums).cast::<i32>().read_unaligned()) }
 }

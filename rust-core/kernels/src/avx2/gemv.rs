@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::formats::{Class, Format, SCALES};
+use super::formats::{Class, Format};
 use super::gemm::{accumulate, prefetch_next, remove_offset};
 use crate::activations::GroupMeta;
 
@@ -27,7 +27,7 @@ pub(crate) unsafe fn dot8<F: Format>(
             let at = b * F::GROUPS;
             let block = Block {
                 rows: rows.map(|row| row.add(b * F::BLOCK_BYTES)),
-                scales: scales.add(at * SCALES),
+                scales: scales.add(at * F::SCALES),
                 ints: ints.add(at * 32),
                 meta: meta.add(at),
             };
@@ -62,9 +62,9 @@ unsafe fn step<F: Format, const G: usize>(block: &Block, acc: __m256) -> __m256 
     unsafe {
         let a = _mm256_loadu_si256(block.ints.add(G * 32).cast());
         let meta = block.meta.add(G);
-        let scales = block.scales.add(G * SCALES);
+        let scales = block.scales.add(G * F::SCALES);
         let products = |i: usize| {
-            let w = F::group::<G>(block.rows[i]);
+            let w = <F as Format>::group::<G>(block.rows[i]);
             match F::CLASS {
                 Class::Signed8 => _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(a, w)),
                 _ => _mm256_maddubs_epi16(w, a),
@@ -102,7 +102,7 @@ unsafe fn step<F: Format, const G: usize>(block: &Block, acc: __m256) -> __m256 
             }
         };
         let sum = remove_offset::<F>(sum, extra, meta);
-        accumulate::<F>(acc, sum, _mm256_loadu_ps(scales), extra, meta)
+        accumulate::<F>(acc, sum, scales, meta)
     }
 }
 

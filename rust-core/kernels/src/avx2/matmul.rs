@@ -2,14 +2,13 @@
 
 use std::arch::x86_64::*;
 
-use super::formats::{self, Format, SCALES};
+use super::formats::{Format, MAX_SCALES};
 use super::gemm::{PANEL_GROUP, scale_panel, tile, unpack};
 use super::gemv::dot8;
 use crate::activations::Activations;
 use crate::disjoint::Disjoint;
+use crate::formats::{GROUP, with_format};
 use crate::matrix::Matrix;
-use crate::quant::GROUP;
-use crate::types::GgmlType;
 
 /// Weight rows in a panel: the lanes of a register.
 pub(crate) const PANEL: usize = 8;
@@ -17,8 +16,8 @@ pub(crate) const PANEL: usize = 8;
 /// Activation rows from which unpacking a panel pays.
 const UNPACK_FROM: usize = 3;
 
-/// Bytes of scratch that a panel needs for each column.
-pub(crate) const PANEL_BYTES_PER_COL: usize = (PANEL_GROUP + SCALES * 4) / GROUP;
+/// Bytes of scratch that a panel needs for each column, at most.
+pub(crate) const PANEL_BYTES_PER_COL: usize = (PANEL_GROUP + MAX_SCALES * 4) / GROUP;
 
 /// Rows `rows` of `y[r * ldy + j] = dot(w.row(j), x.row(r))` for a quantized `w` and 8-bit `x`.
 ///
@@ -35,21 +34,7 @@ pub(crate) unsafe fn rows(
     ldy: usize,
 ) {
     // SAFETY: by the caller's promise.
-    unsafe {
-        match w.ty() {
-            GgmlType::Q4_0 => format_rows::<formats::Q4_0>(w, rows, x, scratch, y, ldy),
-            GgmlType::Q4_1 => format_rows::<formats::Q4_1>(w, rows, x, scratch, y, ldy),
-            GgmlType::Q5_0 => format_rows::<formats::Q5_0>(w, rows, x, scratch, y, ldy),
-            GgmlType::Q5_1 => format_rows::<formats::Q5_1>(w, rows, x, scratch, y, ldy),
-            GgmlType::Q8_0 => format_rows::<formats::Q8_0>(w, rows, x, scratch, y, ldy),
-            GgmlType::Q4_K => format_rows::<formats::Q4K>(w, rows, x, scratch, y, ldy),
-            GgmlType::Q5_K => format_rows::<formats::Q5K>(w, rows, x, scratch, y, ldy),
-            GgmlType::Q6_K => format_rows::<formats::Q6K>(w, rows, x, scratch, y, ldy),
-            GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 => {
-                unreachable!("float types have no panels")
-            }
-        }
-    }
+    unsafe { with_format!(w.ty(), F => format_rows::<F>(w, rows, x, scratch, y, ldy)) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -64,7 +49,7 @@ unsafe fn format_rows<F: Format>(
     let groups = w.cols() / GROUP;
     let blocks = groups / F::GROUPS;
     assert!(x.cols() == w.cols() && scratch.len() >= PANEL_BYTES_PER_COL * w.cols());
-    let (scales, panel) = scratch.split_at_mut(groups * SCALES * 4);
+    let (scales, panel) = scratch.split_at_mut(groups * F::SCALES * 4);
     let scales = scales.as_mut_ptr().cast::<f32>();
     let panel = panel.as_mut_ptr();
 

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use crate::activations::GroupMeta;
-use crate::quant::GROUP;
+use crate::formats::GROUP;
 
 /// Quantizes whole groups; the same bits as the scalar reference.
 ///

@@ -1,7 +1,7 @@
 //! Activations to 8-bit integers.
 
 use crate::activations::GroupMeta;
-use crate::quant::GROUP;
+use crate::formats::GROUP;
 
 /// Quantizes whole groups; see [`Activations`](crate::Activations) for the definition.
 pub(crate) fn quantize(x: &[f32], ints: &mut [i8], meta: &mut [GroupMeta]) {

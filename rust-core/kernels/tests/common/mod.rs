@@ -45,13 +45,57 @@ pub(crate) enum Fill {
 
 pub(crate) const FILLS: [Fill; 4] = [Fill::Random, Fill::Zeros, Fill::Ones, Fill::Lowest];
 
-/// Where a block's f16 fields are.
-fn scale_fields(ty: GgmlType) -> &'static [usize] {
+/// A scale in a block.
+#[derive(Clone, Copy)]
+enum Scale {
+    F16(usize),
+    F32(usize),
+    /// An exponent of two.
+    E8M0(usize),
+}
+
+/// Where a block's scales are that are no plain integers.
+fn scales(ty: GgmlType) -> &'static [Scale] {
+    use Scale::{E8M0, F16, F32};
     match ty {
-        GgmlType::Q4_0 | GgmlType::Q5_0 | GgmlType::Q8_0 => &[0],
-        GgmlType::Q4_1 | GgmlType::Q5_1 | GgmlType::Q4_K | GgmlType::Q5_K => &[0, 2],
-        GgmlType::Q6_K => &[208],
+        GgmlType::Q4_0 | GgmlType::Q5_0 | GgmlType::Q8_0 => &[F16(0)],
+        GgmlType::IQ4_NL | GgmlType::IQ4_XS => &[F16(0)],
+        GgmlType::Q4_1 | GgmlType::Q5_1 | GgmlType::Q4_K | GgmlType::Q5_K => &[F16(0), F16(2)],
+        GgmlType::Q2_K => &[F16(80), F16(82)],
+        GgmlType::Q3_K => &[F16(108)],
+        GgmlType::Q6_K => &[F16(208)],
+        GgmlType::Q8_K => &[F32(0)],
+        GgmlType::TQ1_0 => &[F16(52)],
+        GgmlType::TQ2_0 => &[F16(64)],
+        GgmlType::MXFP4 => &[E8M0(0)],
         GgmlType::F32 | GgmlType::F16 | GgmlType::BF16 => &[],
+    }
+}
+
+impl Scale {
+    fn write(self, random: &mut Random, block: &mut [u8], fill: Fill) {
+        let half = match fill {
+            Fill::Random => f16::from_f32(random.float() * 0.1),
+            Fill::Zeros => f16::ZERO,
+            Fill::Ones => f16::MAX,
+            Fill::Lowest => f16::from_bits((random.bits() as u16) & 0x83ff),
+        };
+        match self {
+            Scale::F16(at) => block[at..at + 2].copy_from_slice(&half.to_le_bytes()),
+            Scale::F32(at) => {
+                // All 24 bits of it, which no f16 has.
+                let wide = half.to_f32() * (1.0 + random.float() * 0.25);
+                block[at..at + 4].copy_from_slice(&wide.to_le_bytes());
+            }
+            Scale::E8M0(at) => {
+                block[at] = match fill {
+                    Fill::Random => 118 + random.below(12) as u8,
+                    Fill::Zeros => 0,
+                    Fill::Ones => 143,
+                    Fill::Lowest => random.below(3) as u8,
+                }
+            }
+        }
     }
 }
 
@@ -83,14 +127,8 @@ pub(crate) fn weights(
         };
         bytes.extend(block);
         let start = bytes.len() - ty.block_bytes();
-        for field in scale_fields(ty) {
-            let scale = match fill {
-                Fill::Random => f16::from_f32(random.float() * 0.1),
-                Fill::Zeros => f16::ZERO,
-                Fill::Ones => f16::MAX,
-                Fill::Lowest => f16::from_bits((random.bits() as u16) & 0x83ff),
-            };
-            bytes[start + field..start + field + 2].copy_from_slice(&scale.to_le_bytes());
+        for scale in scales(ty) {
+            scale.write(random, &mut bytes[start..], fill);
         }
     }
     bytes

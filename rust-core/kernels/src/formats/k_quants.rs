@@ -1,0 +1,177 @@
+//! The K-quants: blocks of 256 weights, with scales in integers beside the f16 one.
+//!
+//! ```text
+//! Q2_K  scales[16]  qs[64]  d:f16  dmin:f16
+//!       a scale (low nibble) and a minimum (high) for each 16 weights;
+//!       in each half of 128: group g has bits 2g.. of qs[32*half..]
+//! Q3_K  hmask[32]  qs[64]  scales[12]  d:f16
+//!       two bits as in Q2_K; bit g of hmask[i] = third bit of weight i of group g; less 4
+//! Q4_K  d:f16  dmin:f16  scales[12]  qs[128]
+//!       group 2p in the low, 2p+1 in the high nibbles of qs[32p..32p+32]
+//! Q5_K  d:f16  dmin:f16  scales[12]  qh[32]  qs[128]
+//!       bit g of qh[i] = fifth bit of weight i of group g
+//! Q6_K  ql[128]  qh[64]  scales[16]:i8  d:f16
+//!       in each half of 128: group g has nibble g/2 of ql[32(g%2)+i], bits 2g.. of qh[i], less 32
+//! Q8_K  d:f32  qs[256]:i8  sums[16]:i16
+//!       the sums of each 16 integers are not read
+//! ```
+
+use super::{BlockFormat, GROUP, Group, Minimum, read_f16};
+use crate::types::GgmlType;
+
+/// The eight 6-bit scales and the eight 6-bit minima packed into the 12 bytes of Q4_K and Q5_K,
+/// each as eight bytes in the order of the groups.
+///
+/// Bytes 0..4 hold scales 0..4, bytes 4..8 minima 0..4, both in their low six bits. Bytes 8..12
+/// hold the low nibbles of scales 4..8 (low) and minima 4..8 (high), whose upper two bits are
+/// the upper two of bytes 0..4 and 4..8.
+#[inline(always)]
+pub(crate) fn k_scales(packed: &[u8; 12]) -> (u64, u64) {
+    let (first, second, third) = words(packed);
+    let scales_high = (third & 0x0f0f_0f0f) | ((first >> 2) & 0x3030_3030);
+    let mins_high = ((third >> 4) & 0x0f0f_0f0f) | ((second >> 2) & 0x3030_3030);
+    let join = |low: u32, high: u32| u64::from(low & 0x3f3f_3f3f) | u64::from(high) << 32;
+    (join(first, scales_high), join(second, mins_high))
+}
+
+/// The sixteen 6-bit scales packed into the 12 bytes of Q3_K, as bytes in their order; the scale
+/// is 32 less.
+///
+/// The low nibble of byte j of 0..8 belongs to scale j, the high one to scale 8 + j. Byte 8 + j
+/// holds the upper two bits of scales j, 4 + j, 8 + j and 12 + j, the first in its lowest bits.
+#[inline(always)]
+pub(crate) fn q3_scales(packed: &[u8; 12]) -> u128 {
+    let (first, second, third) = words(packed);
+    let four = |low: u32, high: u32| u128::from((low & 0x0f0f_0f0f) | (high & 0x0303_0303) << 4);
+    four(first, third)
+        | four(second, third >> 2) << 32
+        | four(first >> 4, third >> 4) << 64
+        | four(second >> 4, third >> 6) << 96
+}
+
+#[inline(always)]
+fn words(packed: &[u8; 12]) -> (u32, u32, u32) {
+    let word =
+        |i: usize| u32::from_le_bytes([packed[i], packed[i + 1], packed[i + 2], packed[i + 3]]);
+    (word(0), word(4), word(8))
+}
+
+#[inline(always)]
+fn twelve(block: &[u8], at: usize) -> [u8; 12] {
+    std::array::from_fn(|i| block[at + i])
+}
+
+/// Two bits of weight `i` of group `g`.
+#[inline(always)]
+pub(super) fn two_bits(qs: &[u8], g: usize, i: usize) -> u8 {
+    qs[g / 4 * 32 + i] >> (g % 4 * 2) & 3
+}
+
+pub(crate) struct Q2_K;
+
+impl BlockFormat for Q2_K {
+    const TYPE: GgmlType = GgmlType::Q2_K;
+    const MINIMUM: Minimum = Minimum::Halves;
+
+    #[inline(always)]
+    fn group(block: &[u8], g: usize) -> Group {
+        let scales = [block[2 * g], block[2 * g + 1]];
+        Group {
+            values: std::array::from_fn(|i| two_bits(&block[16..], g, i) as i8),
+            d: read_f16(block, 80),
+            sub: scales.map(|scale| (scale & 15) as i8),
+            m: -read_f16(block, 82),
+            sub_min: scales.map(|scale| (scale >> 4) as i8),
+        }
+    }
+}
+
+pub(crate) struct Q3_K;
+
+impl BlockFormat for Q3_K {
+    const TYPE: GgmlType = GgmlType::Q3_K;
+
+    #[inline(always)]
+    fn group(block: &[u8], g: usize) -> Group {
+        let scales = q3_scales(&twelve(block, 96)).to_le_bytes();
+        let value = |i: usize| (two_bits(&block[32..], g, i) | (block[i] >> g & 1) << 2) as i8 - 4;
+        Group {
+            sub: [scales[2 * g] as i8 - 32, scales[2 * g + 1] as i8 - 32],
+            ..Group::scaled(read_f16(block, 108), std::array::from_fn(value))
+        }
+    }
+}
+
+/// Scale and minimum of group `g` of Q4_K or Q5_K, and its integers.
+#[inline(always)]
+fn with_k_scales(block: &[u8], g: usize, values: [i8; GROUP]) -> Group {
+    let (scales, mins) = k_scales(&twelve(block, 4));
+    let d = read_f16(block, 0) * f32::from(scales.to_le_bytes()[g]);
+    Group {
+        m: -(read_f16(block, 2) * f32::from(mins.to_le_bytes()[g])),
+        ..Group::scaled(d, values)
+    }
+}
+
+pub(crate) struct Q4_K;
+
+impl BlockFormat for Q4_K {
+    const TYPE: GgmlType = GgmlType::Q4_K;
+    const MINIMUM: Minimum = Minimum::Group;
+
+    #[inline(always)]
+    fn group(block: &[u8], g: usize) -> Group {
+        let qs = &block[16 + g / 2 * 32..];
+        let values = std::array::from_fn(|i| (qs[i] >> (g % 2 * 4) & 15) as i8);
+        with_k_scales(block, g, values)
+    }
+}
+
+pub(crate) struct Q5_K;
+
+impl BlockFormat for Q5_K {
+    const TYPE: GgmlType = GgmlType::Q5_K;
+    const MINIMUM: Minimum = Minimum::Group;
+
+    #[inline(always)]
+    fn group(block: &[u8], g: usize) -> Group {
+        let qs = &block[48 + g / 2 * 32..];
+        let fifth = |i: usize| (block[16 + i] >> g & 1) << 4;
+        let values = std::array::from_fn(|i| (qs[i] >> (g % 2 * 4) & 15 | fifth(i)) as i8);
+        with_k_scales(block, g, values)
+    }
+}
+
+pub(crate) struct Q6_K;
+
+impl BlockFormat for Q6_K {
+    const TYPE: GgmlType = GgmlType::Q6_K;
+
+    #[inline(always)]
+    fn group(block: &[u8], g: usize) -> Group {
+        let sub = [block[192 + 2 * g] as i8, block[192 + 2 * g + 1] as i8];
+        let (half, g) = (g / 4, g % 4);
+        let (ql, qh) = (64 * half + 32 * (g % 2), 128 + 32 * half);
+        let value = |i: usize| {
+            let low = block[ql + i] >> (g / 2 * 4) & 15;
+            let high = (block[qh + i] >> (2 * g) & 3) << 4;
+            (low | high) as i8 - 32
+        };
+        Group {
+            sub,
+            ..Group::scaled(read_f16(block, 208), std::array::from_fn(value))
+        }
+    }
+}
+
+pub(crate) struct Q8_K;
+
+impl BlockFormat for Q8_K {
+    const TYPE: GgmlType = GgmlType::Q8_K;
+
+    #[inline(always)]
+    fn group(block: &[u8], g: usize) -> Group {
+        let d = f32::from_le_bytes([block[0], block[1], block[2], block[3]]);
+        Group::scaled(d, std::array::from_fn(|i| block[4 + g * GROUP + i] as i8))
+    }
+}
