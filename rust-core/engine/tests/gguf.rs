@@ -76,7 +76,7 @@ fn contents(gguf: &Gguf) -> String {
     }
     for tensor in gguf.tensors() {
         let start = tensor.offset as usize;
-        let bytes = &gguf.mapping()[start..start + tensor.bytes as usize];
+        let bytes = &gguf.parts()[tensor.part][start..start + tensor.bytes as usize];
         out += &format!(
             "{} {:?} {:?} {bytes:?}\n",
             tensor.name, tensor.dims, tensor.ty

@@ -7,13 +7,12 @@
 mod common;
 mod tiny;
 
-use candle_core::quantized::GgmlDType;
 use dormouse::evaluate::log_probs;
 use dormouse::gguf::Builder;
 use dormouse::model::{
-    BackendKind, ContextOptions, Decoder, Isa, KvType, LoadOptions, Model, Precision,
+    BackendKind, ContextOptions, Decoder, GgmlType, Isa, KvType, LoadOptions, Model, Precision,
 };
-use tiny::encode::{TYPES, encode};
+use tiny::encode::encode;
 use tiny::{Tiny, Value};
 
 /// Past a border of the KV cache's blocks (64) and several windows of 16.
@@ -25,7 +24,7 @@ fn tokens() -> Vec<u32> {
         .collect()
 }
 
-fn build(tiny: &Tiny, ty: GgmlDType) -> Builder {
+fn build(tiny: &Tiny, ty: GgmlType) -> Builder {
     tiny.build(|tensor| encode(tensor, ty))
 }
 
@@ -103,9 +102,9 @@ fn against_reference(file: &Builder, name: &str) -> Vec<f32> {
 }
 
 fn each(check: impl Fn(&Builder, &str)) {
-    for ty in TYPES {
+    for ty in GgmlType::ALL {
         for (arch, model) in [("llama", Tiny::llama(1)), ("gemma3", Tiny::gemma3(2))] {
-            check(&build(&model, ty), &format!("{arch} {ty:?}"));
+            check(&build(&model, ty), &format!("{arch} {}", ty.name()));
         }
     }
 }
@@ -137,7 +136,7 @@ fn bits_do_not_depend_on_chunks_threads_or_instruction_set() {
     each(|file, name| {
         for precision in [Precision::Int8, Precision::F32] {
             // The f32 path decodes weights to f32 first: two types stand for all.
-            if precision == Precision::F32 && !name.ends_with("BF16") && !name.ends_with("Q4K") {
+            if precision == Precision::F32 && !name.ends_with("BF16") && !name.ends_with("Q4_K") {
                 continue;
             }
             let base = load(file, |o| o.precision = precision);
@@ -169,8 +168,8 @@ fn bits_do_not_depend_on_chunks_threads_or_instruction_set() {
 fn variant(name: &str, plain: &Tiny, change: impl FnOnce(&mut Tiny)) {
     let mut changed = plain.clone();
     change(&mut changed);
-    let before = whole(&load(&build(plain, GgmlDType::F32), |_| {}));
-    let after = against_reference(&build(&changed, GgmlDType::F32), name);
+    let before = whole(&load(&build(plain, GgmlType::F32), |_| {}));
+    let after = against_reference(&build(&changed, GgmlType::F32), name);
     let difference = max_difference(&before, &after);
     assert!(difference > 0.1, "{name} changed nothing: {difference}");
 }
@@ -237,7 +236,7 @@ fn one_key_head_for_all_and_one_for_each() {
                 tiny.matrix(&format!("blk.{layer}.{part}.weight"), rows, tiny::N_EMBD);
             }
         }
-        against_reference(&build(&tiny, GgmlDType::Q8_0), &format!("{n_kv} key heads"));
+        against_reference(&build(&tiny, GgmlType::Q8_0), &format!("{n_kv} key heads"));
     }
 }
 
@@ -248,7 +247,7 @@ fn caches_are_cut_and_forked_around_the_border_of_a_block() {
         (Tiny::llama(6), KvType::F32),
         (Tiny::gemma3(7), KvType::F16),
     ] {
-        let model = load(&build(&tiny, GgmlDType::Q4K), |o| o.kv_type = kv_type);
+        let model = load(&build(&tiny, GgmlType::Q4_K), |o| o.kv_type = kv_type);
         let n_vocab = model.config().n_vocab;
         let rows = bits(&whole(&model));
         for at in [0, 1, 62, 63, 64, 65, 127, 128, 129, TOKENS - 1] {
@@ -289,7 +288,7 @@ fn a_sliding_window_sees_as_many_keys_as_it_is_wide() {
         .retain(|tensor| !tensor.name.starts_with("blk.") || tensor.name.starts_with("blk.0."));
     let window = tiny::WINDOW as usize;
     let tokens = tokens();
-    let file = build(&tiny, GgmlDType::F32);
+    let file = build(&tiny, GgmlType::F32);
     for (backend, precision) in [
         (BackendKind::Kernels, Precision::F32),
         (BackendKind::Kernels, Precision::Int8),

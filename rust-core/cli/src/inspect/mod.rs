@@ -166,10 +166,14 @@ fn as_text(
     };
     let name = text(metadata, "general.name").unwrap_or("-");
     line("file", path.display().to_string());
+    let files = match gguf.parts().len() {
+        1 => String::new(),
+        count => format!(" in {count} files"),
+    };
     line(
         "format",
         format!(
-            "GGUF {}, {}",
+            "GGUF {}, {}{files}",
             gguf.version(),
             report::bytes(gguf.file_bytes())
         ),
@@ -220,6 +224,7 @@ fn as_json(
     let mut all = json!({
         "file": path.display().to_string(),
         "file_bytes": gguf.file_bytes(),
+        "files": gguf.parts().len(),
         "gguf_version": gguf.version(),
         "architecture": gguf.architecture().ok(),
         "tokenizer": tokenizer(gguf),

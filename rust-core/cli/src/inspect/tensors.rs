@@ -110,6 +110,7 @@ pub(super) fn list_json(gguf: &Gguf) -> Value {
                 "name": tensor.name,
                 "type": tensor.ty.name(),
                 "dims": tensor.dims,
+                "part": tensor.part,
                 "offset": tensor.offset,
                 "bytes": is_known(tensor).then_some(tensor.bytes),
             })

@@ -32,6 +32,7 @@ struct Tensor {
     data: Vec<u8>,
 }
 
+const UNSIGNED_16: u32 = 2;
 const UNSIGNED: u32 = 4;
 const SIGNED: u32 = 5;
 const FLOAT: u32 = 6;
@@ -84,6 +85,16 @@ impl Builder {
         let mut bytes = Vec::new();
         put_string(&mut bytes, value.as_bytes());
         self.entry(key, STRING, &bytes)
+    }
+
+    /// Adds an unsigned 16-bit integer.
+    pub fn u16(self, key: &str, value: u16) -> Self {
+        self.entry(key, UNSIGNED_16, &value.to_le_bytes())
+    }
+
+    /// Adds a signed 32-bit integer.
+    pub fn i32(self, key: &str, value: i32) -> Self {
+        self.entry(key, SIGNED, &value.to_le_bytes())
     }
 
     /// Adds an unsigned 32-bit integer.

@@ -2,13 +2,14 @@
 //!
 //! The format is described in ggml's `docs/gguf.md`. Every count and size is checked against the
 //! file before anything is allocated; whatever is wrong is an [`Error::CorruptModel`] that names
-//! the place. Split files come with a later issue; they belong in this room.
+//! the place. A model that is split into several files is opened by the path of any of them.
 
 mod builder;
 mod mapping;
 mod metadata;
 mod reader;
 mod source;
+mod split;
 mod tensor;
 
 use std::collections::HashMap;
@@ -26,10 +27,11 @@ use reader::Reader;
 const MAGIC: &[u8; 4] = b"GGUF";
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// An opened GGUF file: its metadata, its tensor table, and the mapped bytes.
+/// An opened GGUF file, or all files of a split model: metadata, tensor table, mapped bytes.
 #[derive(Debug, Clone)]
 pub struct Gguf {
-    data: Arc<Mapping>,
+    /// One, but for split models.
+    parts: Vec<Arc<Mapping>>,
     version: u32,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
@@ -39,11 +41,25 @@ pub struct Gguf {
 impl Gguf {
     /// Opens and checks a file. Only the header, metadata and tensor table are read.
     ///
+    /// A file that its metadata calls a part of a split model (`split.count`) is joined with the
+    /// other parts, which stand beside it as `NAME-00001-of-0000N.gguf`; any of them may be given.
+    /// The first part has the model's metadata.
+    ///
     /// # Errors
-    /// [`Error::Io`], [`Error::CorruptModel`], or [`Error::UnsupportedModel`] for a version or
-    /// byte order that is not read here.
+    /// [`Error::Io`], also for missing parts; [`Error::CorruptModel`], also for parts that do not
+    /// belong together; [`Error::UnsupportedModel`] for a version or byte order that is not read
+    /// here; [`Error::InvalidArgument`] for what is no file, and for a part of a split model in a
+    /// window, from which the others cannot be found.
     pub fn open(source: &Source) -> Result<Self> {
-        Self::parse(Mapping::open(source)?)
+        let file = Self::parse(Mapping::open(source)?)?;
+        match (split::Part::of(&file)?, source) {
+            (None, _) => Ok(file),
+            (Some(part), Source::Path(path)) => split::join(file, &part, path),
+            (Some(part), Source::Window { .. }) => Err(Error::invalid(format!(
+                "{part}, which is opened by its path and not as a window: the other parts are found \
+                 by their names"
+            ))),
+        }
     }
 
     fn parse(data: Arc<Mapping>) -> Result<Self> {
@@ -92,7 +108,7 @@ impl Gguf {
             }
         }
         Ok(Self {
-            data,
+            parts: vec![data],
             version,
             metadata,
             tensors,
@@ -105,9 +121,9 @@ impl Gguf {
         self.version
     }
 
-    /// Length of the file (or window) in bytes.
+    /// Length of the file (or window) in bytes; of all files of a split model.
     pub fn file_bytes(&self) -> u64 {
-        self.data.len() as u64
+        self.parts.iter().map(|part| part.len() as u64).sum()
     }
 
     /// All metadata.
@@ -115,7 +131,7 @@ impl Gguf {
         &self.metadata
     }
 
-    /// The tensor table, in the file's order.
+    /// The tensor table, in the order of the file or of the parts.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
@@ -125,9 +141,9 @@ impl Gguf {
         self.by_name.get(name).map(|&index| &self.tensors[index])
     }
 
-    /// The mapped bytes of the whole file.
-    pub fn mapping(&self) -> &Arc<Mapping> {
-        &self.data
+    /// The mapped bytes of the whole file, or of each part of a split model, in their order.
+    pub fn parts(&self) -> &[Arc<Mapping>] {
+        &self.parts
     }
 
     /// `general.architecture`.

@@ -35,7 +35,9 @@ pub struct TensorInfo {
     pub dims: Vec<u64>,
     /// Its element type.
     pub ty: TensorType,
-    /// Where its bytes begin, from the start of the file.
+    /// Which part of a split model has it, counted from 0; 0 for a model in one file.
+    pub part: usize,
+    /// Where its bytes begin, from the start of the file, or of the part.
     pub offset: u64,
     /// How many bytes it has; 0 when the type is not known.
     pub bytes: u64,
@@ -65,6 +67,7 @@ impl TensorInfo {
             name,
             dims,
             ty,
+            part: 0,
             offset,
             bytes: 0,
         };

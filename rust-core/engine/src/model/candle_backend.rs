@@ -1,14 +1,14 @@
 //! The reference: the same forward pass in plain f32 candle tensors.
 //!
-//! Slow and large, and independent of the kernels down to how a block is dequantized. Tests
-//! compare the two; a type that has no kernel yet can run here.
+//! Slow and large, and independent of the kernels down to how a block is dequantized, for the types
+//! that candle knows. Tests compare the two.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use candle_core::quantized::{GgmlDType, ggml_file::qtensor_from_ggml};
 use candle_core::{D, DType, Device, IndexOp, Tensor};
-use dormouse_kernels::{GgmlType, RopeStyle};
+use dormouse_kernels::{GgmlType, RopeStyle, dequantize};
 
 use super::backend::{AttentionParams, Backend, Cache, Linear, Slot};
 use super::config::{Activation, Config};
@@ -87,8 +87,9 @@ fn normed(x: &Tensor, weight: &Tensor, eps: f32) -> Result<Tensor> {
     Ok(x.broadcast_div(&scale)?.broadcast_mul(weight)?)
 }
 
-fn dtype(ty: GgmlType) -> GgmlDType {
-    match ty {
+/// candle's name of a type; `None` if it cannot read the type from a file.
+fn dtype(ty: GgmlType) -> Option<GgmlDType> {
+    Some(match ty {
         GgmlType::F32 => GgmlDType::F32,
         GgmlType::F16 => GgmlDType::F16,
         GgmlType::BF16 => GgmlDType::BF16,
@@ -97,10 +98,18 @@ fn dtype(ty: GgmlType) -> GgmlDType {
         GgmlType::Q5_0 => GgmlDType::Q5_0,
         GgmlType::Q5_1 => GgmlDType::Q5_1,
         GgmlType::Q8_0 => GgmlDType::Q8_0,
+        GgmlType::Q2_K => GgmlDType::Q2K,
+        GgmlType::Q3_K => GgmlDType::Q3K,
         GgmlType::Q4_K => GgmlDType::Q4K,
         GgmlType::Q5_K => GgmlDType::Q5K,
         GgmlType::Q6_K => GgmlDType::Q6K,
-    }
+        GgmlType::Q8_K
+        | GgmlType::IQ4_NL
+        | GgmlType::IQ4_XS
+        | GgmlType::TQ1_0
+        | GgmlType::TQ2_0
+        | GgmlType::MXFP4 => return None,
+    })
 }
 
 impl Cache for CandleCache {
@@ -144,12 +153,14 @@ impl Backend for CandleBackend {
     fn matrix(&self, weight: Weight) -> Result<Tensor> {
         let device = Device::Cpu;
         let (rows, cols) = (weight.rows(), weight.cols());
-        let quantized = qtensor_from_ggml(
-            dtype(weight.ty()),
-            weight.bytes(),
-            vec![rows, cols],
-            &device,
-        )?;
+        let Some(dtype) = dtype(weight.ty()) else {
+            // By our own reading of the format, which is checked against ggml's elsewhere.
+            let mut values = vec![0.0; rows * cols];
+            dequantize(weight.ty(), weight.bytes(), &mut values)
+                .map_err(|e| Error::internal(format!("{}: {e}", weight.name())))?;
+            return Ok(Tensor::from_vec(values, (rows, cols), &device)?);
+        };
+        let quantized = qtensor_from_ggml(dtype, weight.bytes(), vec![rows, cols], &device)?;
         Ok(quantized.dequantize(&device)?)
     }
 

@@ -108,7 +108,10 @@ impl<'a> WeightStore<'a> {
                 format!("its shape is {:?}, [{cols}, {rows}] is wanted", info.dims),
             ));
         }
-        let data = self.gguf.mapping().clone();
+        let part = self.gguf.parts().get(info.part);
+        let data = part
+            .ok_or_else(|| Error::internal(format!("{name} is in part {}", info.part)))?
+            .clone();
         Ok(Weight {
             name: name.to_owned(),
             data,
@@ -152,12 +155,13 @@ impl<'a> WeightStore<'a> {
     fn place(&self, info: &TensorInfo) -> Result<(Range<usize>, GgmlType)> {
         let TensorType::Known(ty) = info.ty else {
             return Err(Error::unsupported(format!(
-                "tensor {} has type {}; known are F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4_K Q5_K Q6_K",
+                "tensor {} has type {}; known are {}",
                 info.name,
-                info.ty.name()
+                info.ty.name(),
+                GgmlType::ALL.map(GgmlType::name).join(" ")
             )));
         };
-        // The reader has checked that offset + bytes lies in the file, whose length is a usize.
+        // The reader has checked that offset + bytes lies in the file or part, whose length is a usize.
         let start = info.offset as usize;
         Ok((start..start + info.bytes as usize, ty))
     }

@@ -2,59 +2,63 @@
 
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{Device, Tensor as CandleTensor};
+use dormouse::gguf::Builder;
 use dormouse::model::GgmlType;
 
-use super::Tensor;
+use super::{Tensor, blocks, zoo};
 
-/// The types that candle can write.
-pub(crate) const TYPES: [GgmlDType; 11] = [
-    GgmlDType::F32,
-    GgmlDType::F16,
-    GgmlDType::BF16,
-    GgmlDType::Q4_0,
-    GgmlDType::Q4_1,
-    GgmlDType::Q5_0,
-    GgmlDType::Q5_1,
-    GgmlDType::Q8_0,
-    GgmlDType::Q4K,
-    GgmlDType::Q5K,
-    GgmlDType::Q6K,
-];
-
-pub(crate) fn ggml_type(ty: GgmlDType) -> GgmlType {
-    let name = format!("{ty:?}");
-    let name = name
-        .strip_suffix('K')
-        .map_or(name.clone(), |q| format!("{q}_K"));
-    (0..64)
-        .filter_map(GgmlType::from_id)
-        .find(|known| known.name() == name)
-        .unwrap()
+/// candle quantizes the types that it knows.
+fn candle_type(ty: GgmlType) -> Option<GgmlDType> {
+    Some(match ty {
+        GgmlType::F32 => GgmlDType::F32,
+        GgmlType::F16 => GgmlDType::F16,
+        GgmlType::BF16 => GgmlDType::BF16,
+        GgmlType::Q4_0 => GgmlDType::Q4_0,
+        GgmlType::Q4_1 => GgmlDType::Q4_1,
+        GgmlType::Q5_0 => GgmlDType::Q5_0,
+        GgmlType::Q5_1 => GgmlDType::Q5_1,
+        GgmlType::Q8_0 => GgmlDType::Q8_0,
+        GgmlType::Q2_K => GgmlDType::Q2K,
+        GgmlType::Q3_K => GgmlDType::Q3K,
+        GgmlType::Q4_K => GgmlDType::Q4K,
+        GgmlType::Q5_K => GgmlDType::Q5K,
+        GgmlType::Q6_K => GgmlDType::Q6K,
+        GgmlType::Q8_K => GgmlDType::Q8K,
+        _ => return None,
+    })
 }
 
 /// The type's number and the tensor's blocks.
-pub(crate) fn encode(tensor: &Tensor, ty: GgmlDType) -> (u32, Vec<u8>) {
-    let shape = (tensor.dims[1] as usize, tensor.dims[0] as usize);
-    let source = CandleTensor::from_slice(&tensor.values, shape, &Device::Cpu).unwrap();
-    let quantized = QTensor::quantize(&source, ty).unwrap();
-    (ggml_type(ty).id(), quantized.data().unwrap().to_vec())
+pub(crate) fn encode(tensor: &Tensor, ty: GgmlType) -> (u32, Vec<u8>) {
+    let bytes = match candle_type(ty) {
+        Some(dtype) => {
+            let shape = (tensor.dims[1] as usize, tensor.dims[0] as usize);
+            let source = CandleTensor::from_slice(&tensor.values, shape, &Device::Cpu).unwrap();
+            let quantized = QTensor::quantize(&source, dtype).unwrap();
+            quantized.data().unwrap().to_vec()
+        }
+        None => blocks::blocks(&tensor.values, ty),
+    };
+    (ty.id(), bytes)
 }
 
 /// Blocks of 256 need rows that long.
-pub(crate) fn shape(ty: GgmlDType) -> super::zoo::Shape {
-    if ty.block_size() > 32 {
-        super::zoo::WIDE
+fn shape(ty: GgmlType) -> zoo::Shape {
+    if ty.block_len() > 32 {
+        zoo::WIDE
     } else {
-        super::zoo::NARROW
+        zoo::NARROW
     }
 }
 
-/// Every architecture in every type: the name, and the file's bytes.
-pub(crate) fn architectures() -> impl Iterator<Item = (String, dormouse::gguf::Builder)> {
-    TYPES.into_iter().flat_map(|ty| {
-        super::zoo::NAMES.into_iter().map(move |name| {
-            let file = super::zoo::file(name, shape(ty), |tensor| encode(tensor, ty));
-            (format!("{name}-{}", ggml_type(ty).name()), file)
+/// Every architecture in every type: the name, and the file. llama.cpp computes with Q8_K, but takes
+/// no weights in it.
+pub(crate) fn architectures() -> impl Iterator<Item = (String, Builder)> {
+    let types = GgmlType::ALL.iter().filter(|ty| **ty != GgmlType::Q8_K);
+    types.flat_map(|&ty| {
+        zoo::NAMES.into_iter().map(move |name| {
+            let file = zoo::file(name, shape(ty), |tensor| encode(tensor, ty));
+            (format!("{name}-{}", ty.name()), file)
         })
     })
 }

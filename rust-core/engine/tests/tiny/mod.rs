@@ -3,6 +3,8 @@
 #![allow(dead_code, clippy::unwrap_used)]
 
 #[cfg(feature = "reference")]
+mod blocks;
+#[cfg(feature = "reference")]
 pub(crate) mod encode;
 pub(crate) mod zoo;
 
@@ -176,6 +178,15 @@ impl Tiny {
             .u32("tokenizer.ggml.bos_token_id", common::IM_START)
             .u32("tokenizer.ggml.eos_token_id", common::IM_END);
         self.build_on(builder, encode)
+    }
+
+    /// The tensors alone, for a later part of a split model.
+    pub(crate) fn build_bare(&self, encode: impl Fn(&Tensor) -> (u32, Vec<u8>)) -> Builder {
+        let bare = Self {
+            keys: Vec::new(),
+            ..self.clone()
+        };
+        bare.build_on(Builder::new(), encode)
     }
 
     /// Like [`Tiny::build`], added to a file that has the architecture and a vocabulary.
