@@ -3,6 +3,9 @@
 
 mod common;
 
+use dormouse::gguf::Builder;
+use dormouse::model::GgmlType;
+
 use common::{Folder, dormouse_reading, expect, tiny_chat_model, tiny_model};
 
 #[test]
@@ -16,13 +19,42 @@ fn what_cannot_run_can_be_inspected() {
     assert!(text.contains("unsupported tensor types: IQ2_XXS"), "{text}");
     assert!(text.contains("extra.weight"), "{text}");
 
-    let builder = dormouse::gguf::Builder::new().str("general.architecture", "alien");
+    let builder = Builder::new().str("general.architecture", "alien");
     builder.write(&path).unwrap();
     let json = expect(0, &["inspect", &path, "--json"]).json();
     assert_eq!(json["supported"], false);
     assert_eq!(json["memory"], serde_json::Value::Null);
     let problem = json["problem"].as_str().unwrap();
     assert!(problem.contains("known: gemma, gemma2, "), "{problem}");
+}
+
+#[test]
+fn a_split_model_is_inspected_as_one() {
+    let folder = Folder::new("inspect-split");
+    let part = |no: u16| folder.file(&format!("m-{:05}-of-00002.gguf", no + 1));
+    let keyed = |builder: Builder, no: u16| {
+        let builder = builder.u16("split.no", no).u16("split.count", 2);
+        builder.i32("split.tensors.count", 12)
+    };
+    keyed(tiny_model(), 0).write(part(0)).unwrap();
+    let missing = expect(3, &["inspect", &part(0)]).stderr;
+    assert!(missing.contains("m-00002-of-00002.gguf"), "{missing}");
+
+    let ty = GgmlType::MXFP4;
+    let second = keyed(Builder::new(), 1).tensor("extra.weight", &[32, 2], ty.id(), &[0; 34]);
+    second.write(part(1)).unwrap();
+    let text = expect(0, &["inspect", &part(1)]).stdout;
+    assert!(text.contains(" in 2 files"), "{text}");
+    let json = expect(0, &["inspect", &part(1), "--json", "--tensors"]).json();
+    assert_eq!(json["supported"], true);
+    assert_eq!(json["files"], 2);
+    assert_eq!(json["tensor_types"]["MXFP4"]["bytes"], 34);
+    let tensors = json["tensors"].as_array().unwrap();
+    let extra = tensors.last().unwrap();
+    assert_eq!(
+        (&extra["name"], &extra["part"]),
+        (&"extra.weight".into(), &1.into())
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use dormouse::gguf::{Builder, Gguf, Source, Value as MetaValue};
-use dormouse::model::{ContextOptions, KvType, memory_plan};
+use dormouse::model::{ContextOptions, GgmlType, KvType, memory_plan};
 use dormouse::{Error, Result};
 
 /// A place for a file that is gone at the end.
@@ -187,7 +187,10 @@ fn a_fifo_is_an_error_and_no_wait() {
     assert!(status.unwrap().success());
     let (sender, receiver) = std::sync::mpsc::channel();
     let path = scratch.0.clone();
-    std::thread::spawn(move || sender.send(Gguf::open(&Source::path(&path))));
+    std::thread::spawn(move || {
+        // Nobody listens any more once the test has failed.
+        let _ = sender.send(Gguf::open(&Source::path(&path)));
+    });
     let result = receiver.recv_timeout(Duration::from_secs(10));
     refused(
         result.expect("it hangs"),
@@ -323,6 +326,37 @@ fn huge_counts_are_refused_before_anything_is_allocated() {
                 parse(&replaced(&bytes, at, &count.to_le_bytes())),
                 "CorruptModel",
                 place,
+            );
+        }
+    }
+}
+
+#[test]
+fn every_type_has_its_size_and_whole_blocks() {
+    for ty in GgmlType::ALL {
+        let (len, bytes) = (ty.block_len() as u64, ty.block_bytes());
+        let file = |dims: &[u64], size| {
+            common::open(&Builder::new().tensor("t", dims, ty.id(), &vec![0; size]))
+        };
+        let gguf = file(&[2 * len, 3], 6 * bytes).unwrap();
+        let tensor = &gguf.tensors()[0];
+        assert_eq!(tensor.ty.name(), ty.name());
+        assert_eq!(tensor.bytes, 6 * bytes as u64, "{}", ty.name());
+        refused(
+            file(&[2 * len, 3], 6 * bytes - 1),
+            "CorruptModel",
+            &format!("t: its {} bytes end past", 6 * bytes),
+        );
+        if len > 1 {
+            // As many weights, but rows that end within a block.
+            refused(
+                file(&[3 * len / 2, 4], 6 * bytes),
+                "CorruptModel",
+                &format!(
+                    "t: {} columns are no multiple of {}'s block of {len}",
+                    3 * len / 2,
+                    ty.name()
+                ),
             );
         }
     }
