@@ -38,7 +38,10 @@ pub(crate) fn unusable(path: &Path, error: Error) -> Failure {
     let name = path.display();
     let failure = |message: String| Failure::with_code(code::MODEL, message);
     match error {
-        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+        // The file itself; of missing parts of a split model the error has the names.
+        Error::Io { source, .. }
+            if source.kind() == std::io::ErrorKind::NotFound && !path.exists() =>
+        {
             failure(format!("there is no file {name}")).hint(
                 "--model takes the path of a GGUF file; \
                  `cargo xtask chat` fetches a small model",
