@@ -72,6 +72,10 @@ impl ChatHandle {
     ) -> Result<Arc<Reply>> {
         self.start(settings, move |chat| {
             let messages = to_engine(messages)?;
+            #[cfg(feature = "provoke-panics")]
+            for message in &messages {
+                crate::provoke::in_reply(&message.text(), chat.options_mut());
+            }
             Ok(chat.send_messages(messages)?)
         })
         .await

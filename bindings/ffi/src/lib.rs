@@ -19,6 +19,8 @@ mod model;
 mod offload;
 mod options;
 mod plan;
+#[cfg(feature = "provoke-panics")]
+mod provoke;
 mod reply;
 
 pub use chat::ChatHandle;

@@ -151,9 +151,7 @@ impl ModelHandle {
         let model = self.model()?;
         offload("dormouse-tokenize", move || {
             #[cfg(feature = "provoke-panics")]
-            if text == "\u{0}provoke a panic" {
-                panic!("provoked by {text:?}");
-            }
+            crate::provoke::here(&text);
             let options = EncodeOptions {
                 add_special: false,
                 parse_special: special,
@@ -209,7 +207,10 @@ impl ModelHandle {
         settings: ReplySettings,
     ) -> Result<Arc<Reply>> {
         offload("dormouse-start", move || {
-            let options = settings.to_engine()?;
+            #[cfg_attr(not(feature = "provoke-panics"), expect(unused_mut))]
+            let mut options = settings.to_engine()?;
+            #[cfg(feature = "provoke-panics")]
+            crate::provoke::in_reply(&prompt, &mut options);
             let session = self.session(&ChatSettings {
                 system: None,
                 context_length: None,
