@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dormouse::{Chat, Generation, Session};
+use dormouse::session::{AnswerStart, CancelHandle};
+use dormouse::{Chat, Session};
 
 use crate::error::{Error, Result};
 use crate::guard::guarded;
@@ -19,6 +20,60 @@ pub struct ChatHandle {
     session: Arc<Session>,
     /// None once closed.
     chat: Mutex<Option<Chat>>,
+    /// What is being started, for whoever cancels meanwhile: one answer, or several when one that
+    /// was cancelled is waited for.
+    starts: Mutex<Vec<Arc<Mutex<Start>>>>,
+}
+
+/// An answer that is being started.
+#[derive(Default)]
+struct Start {
+    cancelled: bool,
+    /// None until the chat has taken the messages.
+    answer: Option<CancelHandle>,
+}
+
+impl Start {
+    fn cancel(&mut self) {
+        self.cancelled = true;
+        if let Some(answer) = &self.answer {
+            answer.cancel();
+        }
+    }
+}
+
+/// Strikes a start off the list when it is over, however it ends.
+struct Listed {
+    chat: Arc<ChatHandle>,
+    start: Arc<Mutex<Start>>,
+}
+
+impl Listed {
+    fn new(chat: Arc<ChatHandle>) -> Self {
+        let start = Arc::<Mutex<Start>>::default();
+        lock(&chat.starts).push(start.clone());
+        Self { chat, start }
+    }
+
+    /// Lets the answer be cancelled, which it is at once if that was asked for before.
+    fn begun(&self, answer: CancelHandle) {
+        let mut start = lock(&self.start);
+        if start.cancelled {
+            answer.cancel();
+        }
+        start.answer = Some(answer);
+    }
+}
+
+impl Drop for Listed {
+    fn drop(&mut self) {
+        lock(&self.chat.starts).retain(|start| !Arc::ptr_eq(start, &self.start));
+    }
+}
+
+// Each of these values is whole whatever panics around it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ChatHandle {
@@ -26,31 +81,31 @@ impl ChatHandle {
         Arc::new(Self {
             session,
             chat: Mutex::new(Some(chat)),
+            starts: Mutex::default(),
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Chat>> {
-        self.chat.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn with<T>(&self, work: impl FnOnce(&mut Chat) -> Result<T>) -> Result<T> {
-        guarded(|| work(self.lock().as_mut().ok_or(Error::Closed)?))
+        guarded(|| work(lock(&self.chat).as_mut().ok_or(Error::Closed)?))
     }
 
     /// Starts an answer away from the caller's thread: the template and the tokenizer take their
-    /// time, and a cancelled answer is waited for.
+    /// time, without the lock, and a cancelled answer is waited for.
     async fn start(
         self: Arc<Self>,
         settings: ReplySettings,
-        start: impl FnOnce(&mut Chat) -> Result<Generation> + Send + 'static,
+        begin: impl FnOnce(&mut Chat) -> Result<AnswerStart> + Send + 'static,
     ) -> Result<Arc<Reply>> {
-        offload("dormouse-start", move || {
+        let listed = Listed::new(self);
+        offload(move || {
+            let chat = &listed.chat;
             let options = settings.to_engine()?;
-            let generation = self.with(|chat| {
+            let start = chat.with(|chat| {
                 *chat.options_mut() = options;
-                start(chat)
+                begin(chat)
             })?;
-            Ok(Reply::new(generation, self.session.clone()))
+            listed.begun(start.cancel_handle());
+            Ok(Reply::new(start.run()?, chat.session.clone()))
         })
         .await
     }
@@ -76,7 +131,7 @@ impl ChatHandle {
             for message in &messages {
                 crate::provoke::in_reply(&message.text(), chat.options_mut());
             }
-            Ok(chat.send_messages(messages)?)
+            Ok(chat.begin_send(messages)?)
         })
         .await
     }
@@ -86,7 +141,8 @@ impl ChatHandle {
     /// # Errors
     /// As [`ChatHandle::send`]; [`Error::InvalidOptions`] when there is nothing to answer.
     pub async fn regenerate(self: Arc<Self>, settings: ReplySettings) -> Result<Arc<Reply>> {
-        self.start(settings, |chat| Ok(chat.regenerate()?)).await
+        self.start(settings, |chat| Ok(chat.begin_regenerate()?))
+            .await
     }
 
     /// Replaces the user's message at `index` of the history, drops all after it and starts the
@@ -101,12 +157,13 @@ impl ChatHandle {
         settings: ReplySettings,
     ) -> Result<Arc<Reply>> {
         self.start(settings, move |chat| {
-            Ok(chat.edit_message(index as usize, message.try_into()?)?)
+            Ok(chat.begin_edit(index as usize, message.try_into()?)?)
         })
         .await
     }
 
-    /// The history, an answer that is being computed as far as it has come.
+    /// The history, an answer that is being computed as far as it has come; one that is being
+    /// started is no part of it yet, nor is what it answers.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -146,10 +203,7 @@ impl ChatHandle {
     /// # Errors
     /// [`Error::Io`], [`Error::NotFound`] when its folder is not there, [`Error::Closed`].
     pub async fn save(self: Arc<Self>, path: String) -> Result<()> {
-        offload("dormouse-save", move || {
-            self.with(|chat| Ok(chat.save(Path::new(&path))?))
-        })
-        .await
+        offload(move || self.with(|chat| Ok(chat.save(Path::new(&path))?))).await
     }
 
     /// Replaces the history by that of a file which [`ChatHandle::save`] wrote.
@@ -158,10 +212,7 @@ impl ChatHandle {
     /// [`Error::NotFound`], [`Error::Io`] for a file that is no saved chat, [`Error::Busy`] while
     /// an answer runs, [`Error::Closed`]. The history is then as it was.
     pub async fn restore(self: Arc<Self>, path: String) -> Result<()> {
-        offload("dormouse-restore", move || {
-            self.with(|chat| Ok(chat.load(Path::new(&path))?))
-        })
-        .await
+        offload(move || self.with(|chat| Ok(chat.load(Path::new(&path))?))).await
     }
 
     /// Tokens that the context holds.
@@ -177,8 +228,12 @@ impl ChatHandle {
         guarded(|| Ok(u32::try_from(self.session.tokens()?.len()).unwrap_or(u32::MAX)))
     }
 
-    /// Cancels the answer that runs, if one does, within one token.
+    /// Cancels the answer that runs, if one does, within one token; one that is being started ends
+    /// as soon as it begins.
     pub fn cancel(&self) {
+        for start in lock(&self.starts).iter() {
+            lock(start).cancel();
+        }
         self.session.cancel();
     }
 
@@ -186,11 +241,11 @@ impl ChatHandle {
     /// every call fails with [`Error::Closed`]; to close again does nothing.
     pub fn close(&self) {
         self.session.close();
-        let chat = self.lock().take();
+        let chat = lock(&self.chat).take();
         drop(chat);
     }
 
-    /// Whether it was closed, by itself or with its model.
+    /// Whether it was closed, by itself or with its model, or broke in a panic.
     pub fn is_closed(&self) -> bool {
         self.session.is_closed()
     }

@@ -116,9 +116,8 @@ impl From<dormouse::Error> for Failure {
                 code: source.raw_os_error(),
                 what: format!("{what}: {source}"),
             },
-            E::Internal { what } => Self::Internal {
-                // A panic on the session's thread: the hook has noted where.
-                place: crate::guard::take_place_of("dormouse-session"),
+            E::Internal { what, place } => Self::Internal {
+                place: place.unwrap_or_else(|| "engine".to_owned()),
                 what,
             },
             // The engine's enum may grow; a new kind is given a place here with the change.

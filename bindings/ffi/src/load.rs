@@ -11,6 +11,7 @@ use dormouse::model::Model;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::model::ModelHandle;
+use crate::offload;
 use crate::options::{LoadSettings, ModelSource};
 
 /// A model being loaded. Dropping it cancels.
@@ -49,7 +50,7 @@ impl Shared {
     }
 }
 
-/// Starts to load a model, on a thread of its own.
+/// Starts to load a model, away from the calling thread.
 ///
 /// # Errors
 /// [`Error::InvalidOptions`] for settings outside their range or a descriptor that is none,
@@ -61,33 +62,27 @@ pub fn begin_load(source: ModelSource, settings: LoadSettings) -> Result<Arc<Loa
         let source = source.open()?;
         let shared = Arc::new(Shared::default());
         let theirs = shared.clone();
-        std::thread::Builder::new()
-            .name("dormouse-load".into())
-            .spawn(move || {
-                let result = guarded(|| {
-                    let mut watch = |share: f32| {
-                        theirs.change(|state| state.progress = share);
-                        if theirs.cancelled.load(Ordering::Relaxed) {
-                            ControlFlow::Break(())
-                        } else {
-                            ControlFlow::Continue(())
-                        }
-                    };
-                    let mut model = Model::load_watched(&source, options, &mut watch)?;
-                    if let Some(template) = &settings.chat_template {
-                        model = model.with_template(template)?;
+        offload::run(move || {
+            let result = guarded(|| {
+                let mut watch = |share: f32| {
+                    theirs.change(|state| state.progress = share);
+                    if theirs.cancelled.load(Ordering::Relaxed) {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
                     }
-                    ModelHandle::new(model, &settings)
-                });
-                theirs.change(|state| {
-                    state.result = Some(result);
-                    state.ended = true;
-                });
-            })
-            .map_err(|e| Error::Io {
-                what: format!("cannot start a thread: {e}"),
-                code: e.raw_os_error(),
-            })?;
+                };
+                let mut model = Model::load_watched(&source, options, &mut watch)?;
+                if let Some(template) = &settings.chat_template {
+                    model = model.with_template(template)?;
+                }
+                ModelHandle::new(model, &settings)
+            });
+            theirs.change(|state| {
+                state.result = Some(result);
+                state.ended = true;
+            });
+        })?;
         Ok(Arc::new(LoadTask { shared }))
     })
 }

@@ -149,7 +149,7 @@ impl ModelHandle {
     /// [`Error::Closed`].
     pub async fn tokenize(&self, text: String, special: bool) -> Result<Vec<u32>> {
         let model = self.model()?;
-        offload("dormouse-tokenize", move || {
+        offload(move || {
             #[cfg(feature = "provoke-panics")]
             crate::provoke::here(&text);
             let options = EncodeOptions {
@@ -206,7 +206,7 @@ impl ModelHandle {
         prompt: String,
         settings: ReplySettings,
     ) -> Result<Arc<Reply>> {
-        offload("dormouse-start", move || {
+        offload(move || {
             #[cfg_attr(not(feature = "provoke-panics"), expect(unused_mut))]
             let mut options = settings.to_engine()?;
             #[cfg(feature = "provoke-panics")]

@@ -93,11 +93,11 @@ impl LoadSettings {
             && !(1..=MAX_THREADS).contains(&threads)
         {
             return Err(Error::invalid(format!(
-                "threads is {threads}, want 1 to {MAX_THREADS}"
+                "the number of threads is {threads}, want 1 to {MAX_THREADS}"
             )));
         }
         if self.context_length == Some(0) {
-            return Err(Error::invalid("contextLength is 0, want at least 1"));
+            return Err(Error::invalid("the context length is 0, want at least 1"));
         }
         let mut options = LoadOptions::default();
         options.threads = self.threads.map(|n| n as usize);
@@ -246,7 +246,10 @@ impl ReplySettings {
             }));
         }
         if !self.template_variables.is_empty() {
-            template.variables = json_object("templateVariables", &self.template_variables)?;
+            template.variables = json_object(
+                "what is given as template variables",
+                &self.template_variables,
+            )?;
         }
 
         let mut options = GenerateOptions::default();

@@ -93,7 +93,7 @@ fn judge(plan: &MemoryPlan, budget: Option<u64>, available: Option<u64>) -> Plan
 /// [`crate::Failure`] for a file that could not be loaded with any amount of memory.
 #[uniffi::export]
 pub async fn plan(source: ModelSource, settings: LoadSettings) -> Result<Plan> {
-    offload("dormouse-plan", move || {
+    offload(move || {
         settings.to_engine()?;
         let gguf = Gguf::open(&source.open()?)?;
         let plan = memory_plan(&gguf, &context(settings.context_length), KvType::default())?;

@@ -35,7 +35,7 @@ impl TokenMask for Panics {
     fn apply(&self, _: &[u32], _: &mut TokenSet) -> dormouse::Result<()> {
         here(&self.0);
         let entered = AtomicBool::new(false);
-        Pool::new(2).run(2, &|_, worker| {
+        Pool::with_on_start(2, dormouse::threads::started).run(2, &|_, worker| {
             if worker > 0 {
                 entered.store(true, Ordering::Relaxed);
                 panic!("provoked by {:?}", self.0);

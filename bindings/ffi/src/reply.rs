@@ -7,10 +7,14 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use dormouse::session::CancelHandle;
+use dormouse::threads::take_panic_place;
 use dormouse::{Generation, Session};
 
-use crate::error::{Error, Result};
+#[cfg(doc)]
+use crate::error::Error;
+use crate::error::Result;
 use crate::events::Event;
+use crate::guard::panicked;
 
 /// A reply that is being computed. Dropping it cancels.
 #[derive(uniffi::Object)]
@@ -37,12 +41,8 @@ impl Reply {
     }
 
     fn caught(&self, context: &mut Context<'_>) -> Poll<Result<Vec<Event>>> {
-        catch_unwind(AssertUnwindSafe(|| self.poll_events(context))).unwrap_or_else(|_| {
-            Poll::Ready(Err(Error::Internal {
-                place: "reply".to_owned(),
-                what: "a panic".to_owned(),
-            }))
-        })
+        catch_unwind(AssertUnwindSafe(|| self.poll_events(context)))
+            .unwrap_or_else(|_| Poll::Ready(Err(panicked(take_panic_place()))))
     }
 
     /// All that has happened; at least one event, or an empty list once all were given.

@@ -125,7 +125,7 @@ fn options_outside_their_range_are_named() {
             context_length: Some(0),
             ..load_settings()
         },
-        "contextLength",
+        "the context length",
     );
     refused(
         LoadSettings {
@@ -165,8 +165,11 @@ fn options_outside_their_range_are_named() {
         other => panic!("{word}: {other:?}"),
     };
     refused(&|s| s.sampler.temperature = -1.0, "temperature");
-    refused(&|s| s.sampler.top_p = 2.0, "top_p");
-    refused(&|s| s.template_variables = "[]".into(), "templateVariables");
+    refused(&|s| s.sampler.top_p = 2.0, "top-p is 2");
+    refused(
+        &|s| s.template_variables = "[]".into(),
+        "template variables",
+    );
     let broken = Tool {
         name: "t".into(),
         description: String::new(),

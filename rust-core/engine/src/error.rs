@@ -76,6 +76,9 @@ pub enum Error {
     Internal {
         /// What was found broken.
         what: String,
+        /// Where a panic began, if a hook told
+        /// [`threads::note_panic_place`](crate::threads::note_panic_place).
+        place: Option<String>,
     },
 }
 
@@ -100,7 +103,18 @@ impl Error {
 
     /// A [`Error::Internal`].
     pub fn internal(what: impl Into<String>) -> Self {
-        Self::Internal { what: what.into() }
+        Self::Internal {
+            what: what.into(),
+            place: None,
+        }
+    }
+
+    /// A [`Error::Internal`] for a panic that this thread caught, with its place where it is known.
+    pub(crate) fn panicked(what: impl Into<String>) -> Self {
+        Self::Internal {
+            what: what.into(),
+            place: crate::threads::take_panic_place(),
+        }
     }
 
     /// A [`Error::Io`].

@@ -110,7 +110,13 @@ fn python_isms() {
 fn what_a_template_raises_is_the_error() {
     assert_eq!(
         why(render("{{ raise_exception('roles must ' ~ 'alternate') }}")),
-        "roles must alternate"
+        "roles must…"
+    );
+    assert_eq!(
+        why(render(
+            "{{ raise_exception('cannot handle: ' + messages[-1].content) }}"
+        )),
+        "cannot handle:…"
     );
     assert_eq!(
         why(render(
@@ -120,6 +126,81 @@ fn what_a_template_raises_is_the_error() {
     );
     assert!(why(render("{{ nothing.at.all }}")).contains("line 1"));
     assert!(why(render("{% for %}")).contains("line 1"));
+}
+
+#[test]
+fn no_error_quotes_the_conversation() {
+    let secret = "xyzzy-plugh";
+    for (source, told) in [
+        (
+            "{{ raise_exception(messages[-1].content) }}",
+            "refuses the conversation",
+        ),
+        ("{% include messages[-1].content %}", "in line 1"),
+        ("\n{% import messages[-1].content as m %}", "in line 2"),
+        (
+            "{{ [1] | map(messages[-1].content) | list }}",
+            "unknown filter in line 1",
+        ),
+        (
+            "{{ [1] | select(messages[-1].content) | list }}",
+            "unknown test in line 1",
+        ),
+        (
+            "{{ messages | map(attribute=messages[-1].content) | sum }}",
+            "line 1",
+        ),
+        (
+            "{{ messages[-1].content | int + messages[-1].content }}",
+            "line 1",
+        ),
+        ("{{ -messages[-1].content }}", "line 1"),
+        ("{{ messages[-1].content() }}", "line 1"),
+        ("{{ range(messages[-1].content) }}", "line 1"),
+        ("{{ dict(**messages[-1].content) }}", "line 1"),
+        (
+            "{{ messages[-1].content.index('?') }}",
+            "index: the substring is not there",
+        ),
+        ("{{ messages[-1].content.format_map() }}", "format_map"),
+        (
+            "{{ messages[-1].content | no_filter }}",
+            "filter no_filter is unknown",
+        ),
+        (
+            "{{ messages[-1].content.no_method() }}",
+            "has no method named no_method",
+        ),
+        (
+            "{{ no_function(messages[-1].content) }}",
+            "no_function is unknown",
+        ),
+        (
+            "{{ {messages[-1].content: 1} | tojson(indent=messages[-1].content) }}",
+            "line 1",
+        ),
+        ("{{ messages[-1].content | round }}", "line 1"),
+        ("{{ messages[-1].content | dictsort }}", "line 1"),
+        ("{{ '%d' % messages[-1].content }}", "line 1"),
+        ("{{ strftime_now(messages[-1].content) }}", ""),
+    ] {
+        let template = match ChatTemplate::new(source, "<s>", "</s>") {
+            Ok(template) => template,
+            // Some are refused before there is a conversation.
+            Err(_) => continue,
+        };
+        match template.render(&[Message::user(secret)], &RenderOptions::default()) {
+            Err(Error::Template { why }) => {
+                assert!(
+                    !why.contains("xyzzy") && !why.contains("plugh"),
+                    "{source}: {why}"
+                );
+                assert!(why.contains(told), "{source}: {why}");
+            }
+            Ok(_) => assert_eq!(told, "", "{source} renders"),
+            Err(other) => panic!("{source}: {other}"),
+        }
+    }
 }
 
 #[test]

@@ -46,6 +46,6 @@ pub use isa::Isa;
 pub use matmul::{Scratch, matmul};
 pub use matrix::Matrix;
 pub use norm::{layer_norm_inplace, rms_norm, rms_norm_inplace};
-pub use pool::Pool;
+pub use pool::{Pool, note_panic_place, take_panic_place};
 pub use rope::{Rope, RopeStyle, RopeTable};
 pub use types::{GgmlType, type_name};

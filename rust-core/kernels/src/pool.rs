@@ -8,7 +8,7 @@
 //! two operations of a forward pass, and then sleep.
 
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,20 @@ type Task = dyn Fn(usize, usize) + Sync;
 thread_local! {
     /// Set while this thread executes a task, so that a nested run does not wait for itself.
     static IN_TASK: Cell<bool> = const { Cell::new(false) };
+
+    static PANIC_PLACE: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Notes where a panic on this thread began: for a program's panic hook. The panic of a task goes
+/// on in the caller of [`Pool::run`] past the hook, and takes the note with it.
+pub fn note_panic_place(place: Option<String>) {
+    // While a thread ends its notes are gone already; nobody is left to ask for them.
+    let _ = PANIC_PLACE.try_with(|noted| noted.replace(place));
+}
+
+/// What was noted last on this thread; each note is given once.
+pub fn take_panic_place() -> Option<String> {
+    PANIC_PLACE.try_with(RefCell::take).ok().flatten()
 }
 
 /// A pool of compute threads, shared by reference between sessions.
@@ -34,6 +48,7 @@ thread_local! {
 /// The calling thread counts as one of the threads. Runs from several threads take turns.
 pub struct Pool {
     shared: Arc<Shared>,
+    on_start: fn(&str),
     control: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -41,6 +56,12 @@ struct Job {
     task: *const Task,
     tasks: usize,
     workers: usize,
+}
+
+/// What the first task that panicked in a run did so with, and where.
+struct Panic {
+    payload: Box<dyn Any + Send>,
+    place: Option<String>,
 }
 
 /// Keeps the task counter, which every worker writes, off the cache line of the gate.
@@ -58,7 +79,7 @@ struct Shared {
     sleepers: AtomicUsize,
     sleep: Mutex<()>,
     wake: Condvar,
-    panic: Mutex<Option<Box<dyn Any + Send>>>,
+    panic: Mutex<Option<Panic>>,
 }
 
 // SAFETY: `job` is written only by the thread that holds `control`, while the gate is closed and
@@ -79,6 +100,11 @@ impl Pool {
     /// Threads start at the first run. If the system refuses to start one, the pool works with
     /// fewer.
     pub fn new(threads: usize) -> Pool {
+        Self::with_on_start(threads, |_| {})
+    }
+
+    /// A pool whose own threads call `on_start` first, with their name.
+    pub fn with_on_start(threads: usize, on_start: fn(&str)) -> Pool {
         fn nothing(_: usize, _: usize) {}
         let shared = Shared {
             gate: AtomicU64::new(0),
@@ -97,6 +123,7 @@ impl Pool {
         };
         Pool {
             shared: Arc::new(shared),
+            on_start,
             control: Mutex::new(Vec::new()),
         }
     }
@@ -185,7 +212,8 @@ impl Pool {
         }
         let panic = lock(&shared.panic).take();
         drop(handles);
-        if let Some(payload) = panic {
+        if let Some(Panic { payload, place }) = panic {
+            note_panic_place(place);
             resume_unwind(payload);
         }
     }
@@ -205,8 +233,14 @@ impl Pool {
             self.shared.limit.store(index + 1, Ordering::SeqCst);
             let shared = Arc::clone(&self.shared);
             let seen = shared.gate.load(Ordering::Relaxed) >> EPOCH_SHIFT;
-            let thread = std::thread::Builder::new().name(format!("dormouse-{index}"));
-            match thread.spawn(move || shared.work(index, seen)) {
+            let on_start = self.on_start;
+            let name = format!("dormouse-{index}");
+            let thread = std::thread::Builder::new().name(name.clone());
+            let life = move || {
+                on_start(&name);
+                shared.work(index, seen);
+            };
+            match thread.spawn(life) {
                 Ok(handle) => handles.push(handle),
                 Err(_) => {
                     self.shared.wanted.store(index, Ordering::Relaxed);
@@ -267,7 +301,10 @@ impl Shared {
         }));
         if let Err(payload) = result {
             self.next.0.store(tasks, Ordering::Relaxed);
-            lock(&self.panic).get_or_insert(payload);
+            lock(&self.panic).get_or_insert_with(|| Panic {
+                payload,
+                place: take_panic_place(),
+            });
         }
     }
 
@@ -379,6 +416,30 @@ mod tests {
             });
             assert_eq!(sum.into_inner(), 64 * 63 / 2);
         }
+    }
+
+    #[test]
+    fn the_place_of_a_panic_comes_with_it() {
+        static STARTED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+        let pool = Pool::with_on_start(2, |name| lock(&STARTED).push(name.to_owned()));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            let entered = AtomicBool::new(false);
+            pool.run(2, &|_, worker| {
+                if worker > 0 {
+                    // As a panic hook would.
+                    note_panic_place(Some("there".to_owned()));
+                    entered.store(true, Ordering::Relaxed);
+                    panic!("a task fails");
+                }
+                while !entered.load(Ordering::Relaxed) {
+                    std::thread::yield_now();
+                }
+            });
+        }));
+        assert!(result.is_err());
+        assert_eq!(take_panic_place().as_deref(), Some("there"));
+        assert_eq!(take_panic_place(), None, "told twice");
+        assert_eq!(*lock(&STARTED), ["dormouse-1"]);
     }
 
     #[test]

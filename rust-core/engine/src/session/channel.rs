@@ -45,8 +45,20 @@ struct State {
     transcript: Option<Transcript>,
     end: Option<Result<Done>>,
     finished: bool,
+    start: Start,
     waker: Option<std::task::Waker>,
     last_wake: Option<Instant>,
+}
+
+/// How far the reply has come that a [`Chat`](super::Chat) starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Start {
+    /// Its prompt is being made.
+    #[default]
+    Preparing,
+    Done,
+    /// It never began.
+    Refused,
 }
 
 /// A reply as it joins a history.
@@ -182,6 +194,23 @@ impl Channel {
             state.end = Some(end);
         }
         self.wake(state);
+    }
+
+    /// Says that the reply began.
+    pub(super) fn began(&self) {
+        self.lock().start = Start::Done;
+    }
+
+    /// Says that the reply will not begin: whoever waits for its end need not.
+    pub(super) fn refuse(&self) {
+        let mut state = self.lock();
+        state.start = Start::Refused;
+        state.finished = true;
+        self.wake(state);
+    }
+
+    pub(super) fn start(&self) -> Start {
+        self.lock().start
     }
 
     fn wake(&self, mut state: MutexGuard<'_, State>) {

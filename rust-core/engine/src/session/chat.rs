@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Session;
-use super::channel::Channel;
-use super::generation::Generation;
+use super::channel::{Channel, Start};
+use super::generation::{CancelHandle, Generation};
 use super::history;
 use super::options::GenerateOptions;
 use crate::error::{Error, Result};
@@ -22,8 +22,54 @@ pub struct Chat {
     session: Arc<Session>,
     messages: Vec<Message>,
     options: GenerateOptions,
-    /// The answer to the last message, until it is in the history.
-    pending: Option<Arc<Channel>>,
+    pending: Option<Pending>,
+}
+
+/// An answer that is not in the history yet, and the messages that it answers.
+#[derive(Debug)]
+struct Pending {
+    messages: Arc<Vec<Message>>,
+    channel: Arc<Channel>,
+}
+
+/// An answer that is about to start: [`AnswerStart::run`] makes the prompt, which takes its
+/// time, without the [`Chat`]. To drop it is to give it up, which leaves the history as it was.
+#[derive(Debug)]
+pub struct AnswerStart {
+    session: Arc<Session>,
+    messages: Arc<Vec<Message>>,
+    options: GenerateOptions,
+    channel: Arc<Channel>,
+    started: bool,
+}
+
+impl AnswerStart {
+    /// Cancels the answer, also before it has begun: it then ends as soon as it begins.
+    pub fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle::new(self.channel.clone())
+    }
+
+    /// Starts the answer.
+    ///
+    /// # Errors
+    /// As [`Session::chat`]; the history is then as it was.
+    pub fn run(mut self) -> Result<Generation> {
+        let channel = self.channel.clone();
+        let generation = self
+            .session
+            .chat_into(&self.messages, &self.options, channel)?;
+        self.started = true;
+        self.channel.began();
+        Ok(generation)
+    }
+}
+
+impl Drop for AnswerStart {
+    fn drop(&mut self) {
+        if !self.started {
+            self.channel.refuse();
+        }
+    }
 }
 
 impl Chat {
@@ -49,11 +95,15 @@ impl Chat {
 
     /// The history, the answer that is being computed as far as it has come.
     pub fn messages(&self) -> Vec<Message> {
-        let mut messages = self.messages.clone();
-        if let Some(pending) = &self.pending {
-            messages.push(pending.message());
+        match &self.pending {
+            Some(pending) if pending.channel.start() == Start::Done => {
+                let mut messages = pending.messages.to_vec();
+                messages.push(pending.channel.message());
+                messages
+            }
+            // Until an answer has begun it may still be refused.
+            _ => self.messages.clone(),
         }
-        messages
     }
 
     /// Sets, replaces or (with none) removes the system message at the front.
@@ -114,6 +164,17 @@ impl Chat {
     /// # Errors
     /// As [`Chat::send_message`]; [`Error::InvalidArgument`] for no messages.
     pub fn send_messages(&mut self, more: Vec<Message>) -> Result<Generation> {
+        self.begin_send(more)?.run()
+    }
+
+    /// As [`Chat::send_messages`], up to where the prompt is made: for callers who share the chat
+    /// between threads and do not want the others to wait. While the answer starts,
+    /// [`Chat::messages`] is the history as it was.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while another answer is started or computed; [`Error::InvalidArgument`] as
+    /// with [`Chat::send_messages`].
+    pub fn begin_send(&mut self, more: Vec<Message>) -> Result<AnswerStart> {
         self.settle()?;
         if more.is_empty() {
             return Err(Error::invalid("there are no messages to send"));
@@ -121,7 +182,7 @@ impl Chat {
         more.iter().try_for_each(check_sent)?;
         let mut messages = self.messages.clone();
         messages.extend(more);
-        self.answer(messages)
+        Ok(self.answer(messages))
     }
 
     /// Drops the last answer and starts another; where the last message has none, starts one.
@@ -129,10 +190,19 @@ impl Chat {
     /// # Errors
     /// As [`Session::chat`]; [`Error::InvalidArgument`] when the user has said nothing yet.
     pub fn regenerate(&mut self) -> Result<Generation> {
+        self.begin_regenerate()?.run()
+    }
+
+    /// As [`Chat::regenerate`], up to where the prompt is made: see [`Chat::begin_send`].
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while another answer is started or computed; [`Error::InvalidArgument`] when
+    /// the user has said nothing yet.
+    pub fn begin_regenerate(&mut self) -> Result<AnswerStart> {
         self.settle()?;
         let last = self.messages.iter().rposition(is_sent);
         let last = last.ok_or_else(|| Error::invalid("there is no message to answer"))?;
-        self.answer(self.messages[..=last].to_vec())
+        Ok(self.answer(self.messages[..=last].to_vec()))
     }
 
     /// Replaces the user's message at `index` of [`Chat::messages`] by `text`, drops all after it
@@ -151,6 +221,15 @@ impl Chat {
     /// As [`Session::chat`]; [`Error::InvalidArgument`] when either is of another role. The
     /// history is then as it was.
     pub fn edit_message(&mut self, index: usize, message: Message) -> Result<Generation> {
+        self.begin_edit(index, message)?.run()
+    }
+
+    /// As [`Chat::edit_message`], up to where the prompt is made: see [`Chat::begin_send`].
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while another answer is started or computed; [`Error::InvalidArgument`] as
+    /// with [`Chat::edit_message`].
+    pub fn begin_edit(&mut self, index: usize, message: Message) -> Result<AnswerStart> {
         self.settle()?;
         check_sent(&message)?;
         if !self.messages.get(index).is_some_and(is_sent) {
@@ -160,7 +239,7 @@ impl Chat {
         }
         let mut messages = self.messages[..index].to_vec();
         messages.push(message);
-        self.answer(messages)
+        Ok(self.answer(messages))
     }
 
     /// Writes the history to a JSON file, the answer that is being computed as far as it has
@@ -188,28 +267,40 @@ impl Chat {
         self.messages.first().map(|m| m.role) == Some(Role::System)
     }
 
-    fn answer(&mut self, messages: Vec<Message>) -> Result<Generation> {
-        let generation =
-            self.session
-                .chat_into(&messages, &self.options, Channel::with_transcript())?;
-        self.messages = messages;
-        self.pending = Some(generation.channel());
-        Ok(generation)
+    fn answer(&mut self, messages: Vec<Message>) -> AnswerStart {
+        let messages = Arc::new(messages);
+        let channel = Arc::new(Channel::with_transcript());
+        self.pending = Some(Pending {
+            messages: messages.clone(),
+            channel: channel.clone(),
+        });
+        AnswerStart {
+            session: self.session.clone(),
+            messages,
+            options: self.options.clone(),
+            channel,
+            started: false,
+        }
     }
 
-    /// Takes the answer into the history.
+    /// Takes the answer into the history, unless it never began.
     fn settle(&mut self) -> Result<()> {
-        let Some(pending) = &self.pending else {
+        let Some(Pending { channel, .. }) = &self.pending else {
             return Ok(());
         };
-        if !pending.has_ended() {
-            if !pending.is_cancelled() {
+        if !channel.has_ended() {
+            if !channel.is_cancelled() {
                 return Err(Error::Busy);
             }
-            pending.wait();
+            channel.wait();
         }
-        self.messages.push(pending.message());
-        self.pending = None;
+        let Some(Pending { messages, channel }) = self.pending.take() else {
+            return Ok(());
+        };
+        if channel.start() != Start::Refused {
+            self.messages = Arc::unwrap_or_clone(messages);
+            self.messages.push(channel.message());
+        }
         Ok(())
     }
 }

@@ -92,8 +92,9 @@ impl Generation {
         Self { channel }
     }
 
-    pub(super) fn channel(&self) -> Arc<Channel> {
-        self.channel.clone()
+    #[cfg(test)]
+    pub(super) fn channel(&self) -> &Channel {
+        &self.channel
     }
 
     /// Polls for the next event, for a future to be made of: like [`Iterator::next`], but where
@@ -110,9 +111,7 @@ impl Generation {
 
     /// A handle that cancels this reply from elsewhere.
     pub fn cancel_handle(&self) -> CancelHandle {
-        CancelHandle {
-            channel: self.channel.clone(),
-        }
+        CancelHandle::new(self.channel.clone())
     }
 
     /// Waits for the end, and returns the answer's text that was not pulled yet.
@@ -171,6 +170,10 @@ pub struct CancelHandle {
 }
 
 impl CancelHandle {
+    pub(super) fn new(channel: Arc<Channel>) -> Self {
+        Self { channel }
+    }
+
     /// As [`Generation::cancel`].
     pub fn cancel(&self) {
         self.channel.cancel();

@@ -48,7 +48,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-pub use chat::Chat;
+pub use chat::{AnswerStart, Chat};
 pub use generation::{CancelHandle, Done, Event, FinishReason, Generation};
 pub use options::{ContextPolicy, GenerateOptions, SessionOptions};
 pub use reply::reasons;
@@ -191,7 +191,7 @@ impl Session {
             tokens,
             default_keep,
             options,
-            (ReplyFormat::default(), Channel::default()),
+            (ReplyFormat::default(), Arc::default()),
         )
     }
 
@@ -207,14 +207,14 @@ impl Session {
     /// As [`Session::complete`]; [`Error::InvalidArgument`] without messages; [`Error::Template`]
     /// when the model has no template or it refuses the messages.
     pub fn chat(&self, messages: &[Message], options: &GenerateOptions) -> Result<Generation> {
-        self.chat_into(messages, options, Channel::default())
+        self.chat_into(messages, options, Arc::default())
     }
 
     fn chat_into(
         &self,
         messages: &[Message],
         options: &GenerateOptions,
-        channel: Channel,
+        channel: Arc<Channel>,
     ) -> Result<Generation> {
         let started = Instant::now();
         self.worker.check_idle()?;
@@ -247,7 +247,7 @@ impl Session {
         mut prompt: Vec<u32>,
         default_keep: usize,
         options: &GenerateOptions,
-        (format, channel): (ReplyFormat, Channel),
+        (format, channel): (ReplyFormat, Arc<Channel>),
     ) -> Result<Generation> {
         if prompt.is_empty() {
             return Err(Error::invalid("the prompt has no tokens"));
@@ -276,7 +276,6 @@ impl Session {
             max_tokens: options.max_tokens,
             mask: options.mask.clone(),
         };
-        let channel = Arc::new(channel);
         self.worker.start(Box::new(job), channel.clone())?;
         Ok(Generation::new(channel))
     }
@@ -342,9 +341,9 @@ impl Session {
         drop(language);
     }
 
-    /// Whether it was closed.
+    /// Whether it was closed, or broke in a panic.
     pub fn is_closed(&self) -> bool {
-        self.lock_language().is_none()
+        self.lock_language().is_none() || self.worker.is_closed()
     }
 
     fn language(&self) -> Result<Arc<dyn Language>> {

@@ -71,7 +71,7 @@ impl Worker {
         let mut state = self.shared.idle()?;
         if !state.alive {
             let shared = self.shared.clone();
-            let thread = threads::spawn("dormouse-session", move || shared.serve())
+            let thread = threads::spawn("dormouse-reply", move || shared.serve())
                 .map_err(|e| Error::io("start the session's thread", e))?;
             state.alive = true;
             state.thread = Some(thread);
@@ -97,10 +97,16 @@ impl Worker {
             return Err(Error::internal("an idle session without a cache"));
         };
         drop(state);
-        let result = catch_unwind(AssertUnwindSafe(|| work(&mut cache)));
-        let broken = result.is_err();
-        self.shared.put_back(cache, broken);
-        result.unwrap_or_else(|panic| Err(panicked(&*panic)))
+        // The place is asked for at once: freeing what is broken may panic again.
+        let result = catch_unwind(AssertUnwindSafe(|| work(&mut cache))).map_err(|_| panicked());
+        self.shared.put_back(cache, result.is_err());
+        result.and_then(|result| result)
+    }
+
+    /// Whether it is closed, by its user or by a panic.
+    pub(super) fn is_closed(&self) -> bool {
+        let state = self.shared.lock();
+        state.closing || matches!(state.phase, Phase::Closed)
     }
 
     pub(super) fn cancel(&self) {
@@ -212,10 +218,11 @@ impl Shared {
                 Phase::Queued(mut cache, job) => {
                     let channel = state.running.clone().unwrap_or_default();
                     drop(state);
-                    let result = catch_unwind(AssertUnwindSafe(|| run(&mut cache, *job, &channel)));
+                    let result = catch_unwind(AssertUnwindSafe(|| run(&mut cache, *job, &channel)))
+                        .map_err(|_| panicked());
                     // First the cache, then the end: who sees the end may start the next reply.
                     self.put_back(cache, result.is_err());
-                    channel.finish(result.unwrap_or_else(|panic| Err(panicked(&*panic))));
+                    channel.finish(result.and_then(|result| result));
                     state = self.lock();
                 }
                 Phase::Closed => {
@@ -262,6 +269,6 @@ fn drop_quietly(cache: Cache) {
 }
 
 /// The panic's own words stay out: they might quote what was being worked on.
-fn panicked(_panic: &(dyn std::any::Any + Send)) -> Error {
-    Error::internal("a panic while computing; the session is closed")
+fn panicked() -> Error {
+    Error::panicked("a panic while computing; the session is closed")
 }

@@ -4,10 +4,11 @@
 use std::sync::LazyLock;
 
 use minijinja::value::{Kwargs, Tuple, ValueKind};
-use minijinja::{Environment, Error, ErrorKind, Expression, State, Value, context};
+use minijinja::{Environment, Error, Expression, State, Value, context};
 
 use super::filters::escaped;
 use super::held::hold;
+use super::refusal::refused;
 use super::rewrite::SUM;
 
 /// Items of a new list that one step pays for: with 24 bytes each, about as much as other memory.
@@ -104,7 +105,7 @@ fn apply(operator: &Operator, a: &Value, b: &Value) -> Result<Value, Error> {
 fn eval(operator: &Operator, operands: Value) -> Result<Value, Error> {
     operator
         .as_ref()
-        .ok_or_else(|| Error::new(ErrorKind::InvalidOperation, "there is no such operator"))?
+        .ok_or_else(|| refused("there is no such operator"))?
         .eval(operands)
 }
 
@@ -143,10 +144,10 @@ fn sum(
             continue;
         }
         if total.is_number() && !item.is_number() && item.kind() != ValueKind::Bool {
-            return Err(Error::new(
-                ErrorKind::InvalidOperation,
-                format!("can only sum numbers, got {}", item.kind()),
-            ));
+            return Err(refused(format!(
+                "can only sum numbers, got {}",
+                item.kind()
+            )));
         }
         total = join(state, &total, &item)?;
     }

@@ -1,5 +1,6 @@
 //! Arguments by place or by name, as Python's functions take them.
 
+use super::refusal::refused;
 use minijinja::value::Kwargs;
 use minijinja::{Error, ErrorKind, Value};
 
@@ -65,10 +66,7 @@ impl Args {
 }
 
 fn as_text(value: &Value) -> Result<&str, Error> {
-    value.as_str().ok_or_else(|| {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            format!("an argument is {}, not a string", value.kind()),
-        )
-    })
+    value
+        .as_str()
+        .ok_or_else(|| refused(format!("an argument is {}, not a string", value.kind())))
 }

@@ -7,6 +7,7 @@ use super::args::Args;
 use super::python::{check_widths, pay};
 use super::python_str::{lines, pad};
 use super::python_text::text;
+use super::refusal::refused;
 use super::rewrite::{AT, REMAINDER, SLICE, WALKED};
 
 type Given = Rest<ValueOrKwargs>;
@@ -103,10 +104,7 @@ fn by_name(given: Given, names: &[&str]) -> Result<Kwargs, Error> {
 /// What a loop walks: Python refuses to walk `None`, minijinja takes it for an empty list.
 fn walked(value: Value) -> Result<Value, Error> {
     if value.is_none() {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "none cannot be walked as a list",
-        ));
+        return Err(refused("none cannot be walked as a list"));
     }
     Ok(value)
 }
@@ -149,10 +147,7 @@ fn remainder(state: &mut State<'_, '_>, a: &Value, b: &Value) -> Result<Value, E
         vec![b.clone()]
     };
     if a_tuple_or_scalar(b) && conversions(format) < args.len() {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "%: there are more values than places",
-        ));
+        return Err(refused("%: there are more values than places"));
     }
     // minijinja prints containers itself; a float in one would be Rust's.
     let mut shown = Vec::with_capacity(args.len());
@@ -247,8 +242,7 @@ fn truncate(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value,
     let leeway = args.integer(3)?.unwrap_or(5);
     let ends = i64::try_from(end.chars().count()).unwrap_or(i64::MAX);
     if length < ends || leeway < 0 {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
+        return Err(refused(
             "truncate: the length is less than that of the end, or the leeway less than 0",
         ));
     }
@@ -311,7 +305,7 @@ fn file_size(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Er
         Some(text) => text
             .trim()
             .parse::<f64>()
-            .map_err(|_| Error::new(ErrorKind::InvalidOperation, "filesizeformat: not a number"))?,
+            .map_err(|_| refused("filesizeformat: not a number"))?,
         None => f64::try_from(value.clone())?,
     };
     let (base, infix) = if binary { (1024.0, "i") } else { (1000.0, "") };
@@ -332,10 +326,7 @@ fn file_size(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Er
             )));
         }
     }
-    Err(Error::new(
-        ErrorKind::InvalidOperation,
-        "filesizeformat: not a number",
-    ))
+    Err(refused("filesizeformat: not a number"))
 }
 
 fn quoted(text: &str, query: bool, out: &mut String) {

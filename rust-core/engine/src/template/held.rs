@@ -6,9 +6,10 @@
 //! when it is built.
 
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
-use minijinja::{Environment, Error, ErrorKind, State, Value, filters, functions};
+use minijinja::{Environment, Error, State, Value, filters, functions};
 
 use super::FUEL;
+use super::refusal::refused;
 use super::rewrite::{COMPARED, HELD, KEPT};
 
 /// Nodes of a tree that one unit of fuel pays for when a value is held.
@@ -125,10 +126,6 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
 fn held(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
     hold(state, &value)?;
     Ok(value)
-}
-
-fn refused(why: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, why)
 }
 
 /// minijinja tells only by the name of the type.

@@ -22,6 +22,7 @@ mod python;
 mod python_json;
 mod python_str;
 mod python_text;
+mod refusal;
 mod rewrite;
 mod source;
 
@@ -57,10 +58,8 @@ const FUEL_PER_VALUE: u64 = 200;
 const MAX_OUTPUT: usize = 4 << 20;
 /// Bytes of a template's source; the longest in use has 40 KiB.
 const MAX_SOURCE: usize = 512 << 10;
-/// Stack for compiling and rendering: enough for that many symbols in a debug build. Only what is
-/// touched takes memory.
-const STACK: usize = 16 << 20;
-/// Nested loops, conditions and (each four) macros.
+/// Nested loops, conditions and (each four) macros. A large stack holds that many symbols in a
+/// debug build.
 const MAX_DEPTH: usize = 300;
 
 /// A compiled chat template. Immutable and cheap to share by [`Arc`](std::sync::Arc).
@@ -100,25 +99,6 @@ fn template_error(why: impl Into<String>) -> Error {
     Error::Template { why: why.into() }
 }
 
-/// The sentence for an error of minijinja: what the template raised, or what failed and where.
-fn describe(error: &minijinja::Error) -> String {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = source {
-        if let Some(raised) = inner.downcast_ref::<python::Raised>() {
-            return raised.0.clone();
-        }
-        source = inner.source();
-    }
-    if error.kind() == minijinja::ErrorKind::OutOfFuel {
-        return "it takes too long or builds too much (is there an endless loop?)".into();
-    }
-    match (error.detail(), error.line()) {
-        (Some(detail), Some(line)) => format!("{} in line {line}: {detail}", error.kind()),
-        (None, Some(line)) => format!("{} in line {line}", error.kind()),
-        _ => error.to_string(),
-    }
-}
-
 /// What a conversation's variables add to the fuel.
 fn fuel_for(value: &Value) -> u64 {
     FUEL_PER_VALUE
@@ -133,18 +113,9 @@ fn fuel_for(value: &Value) -> u64 {
         }
 }
 
-/// Runs on a thread of its own: what compiles and renders a template recurses, and callers' stacks
-/// can be small (512 KiB on iOS).
+/// What compiles and renders a template recurses.
 fn on_large_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T> {
-    std::thread::scope(|scope| {
-        std::thread::Builder::new()
-            .name("dormouse-template".into())
-            .stack_size(STACK)
-            .spawn_scoped(scope, run)
-            .map_err(|e| Error::io("cannot start a thread for the chat template", e))?
-            .join()
-            .map_err(|_| Error::internal("the chat template's thread panicked"))
-    })
+    crate::threads::on_large_stack("dormouse-jinja", run)
 }
 
 /// Takes a rendering's output up to [`MAX_OUTPUT`].
@@ -237,7 +208,7 @@ impl ChatTemplate {
                 .add_template_owned(NAME, plain)
                 .map(|()| environment)
         })?
-        .map_err(|e| template_error(describe(&e)))?;
+        .map_err(|e| template_error(refusal::of_compiling(&e)))?;
         if !read {
             return Err(template_error("a tag in it cannot be read"));
         }
@@ -257,8 +228,9 @@ impl ChatTemplate {
     /// The conversation as text.
     ///
     /// # Errors
-    /// [`Error::Template`] with the template's own words if it refuses the conversation, or with
-    /// what went wrong if it fails, takes too many steps or makes more than 4 MiB.
+    /// [`Error::Template`] with the template's own words if it refuses the conversation, as far as
+    /// they are literally in its source, or with what went wrong if it fails, takes too many steps
+    /// or makes more than 4 MiB. No words of the conversation are in it.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
         self.render_variables(self.variables(messages, options)?, options.now)
     }
@@ -306,7 +278,7 @@ impl ChatTemplate {
                     minijinja::ErrorKind::WriteFailure => {
                         format!("it makes more than {MAX_OUTPUT} bytes")
                     }
-                    _ => describe(&e),
+                    _ => refusal::of_rendering(&e, &self.source),
                 };
                 template_error(why)
             })?;

@@ -14,18 +14,7 @@ use super::held::pay_for_walk;
 use super::python_json::tojson;
 use super::python_str::string_method;
 use super::python_text::text;
-
-/// What `raise_exception` was called with; carried as the source of minijinja's error.
-#[derive(Debug)]
-pub(super) struct Raised(pub(super) String);
-
-impl std::fmt::Display for Raised {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Raised {}
+use super::refusal::{Raised, refused};
 
 /// Adds everything here to an environment.
 pub(super) fn add_to(environment: &mut Environment<'_>) {
@@ -71,10 +60,7 @@ const MAX_TIME_FORMAT: usize = 256;
 /// `strftime_now(format)`, at the time `now`, which like Python's has no zone.
 pub(super) fn strftime(now: DateTime, format: &str) -> Result<Value, Error> {
     if format.len() > MAX_TIME_FORMAT {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "strftime_now: the format is too long",
-        ));
+        return Err(refused("strftime_now: the format is too long"));
     }
     // The C locale's forms, and nothing for the zone.
     let mut plain = String::with_capacity(format.len());
@@ -88,13 +74,9 @@ pub(super) fn strftime(now: DateTime, format: &str) -> Result<Value, Error> {
             (c, next) => plain.extend([Some(c), next].into_iter().flatten()),
         }
     }
-    strtime::format(&plain, now).map(Value::from).map_err(|e| {
-        Error::new(
-            ErrorKind::InvalidOperation,
-            "strftime_now: the format is not known",
-        )
-        .with_source(e)
-    })
+    strtime::format(&plain, now)
+        .map(Value::from)
+        .map_err(|_| refused("strftime_now: the format is not known"))
 }
 
 /// Prints a value.
@@ -163,10 +145,7 @@ pub(super) fn check_widths(format: &str) -> Result<(), Error> {
     for byte in format.bytes() {
         digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
         if digits > 3 {
-            return Err(Error::new(
-                ErrorKind::InvalidOperation,
-                "format: a width or precision of more than 999",
-            ));
+            return Err(refused("format: a width or precision of more than 999"));
         }
     }
     Ok(())
@@ -201,10 +180,7 @@ fn other_method(
                     return Ok(Some(Value::from(index)));
                 }
             }
-            return Err(Error::new(
-                ErrorKind::InvalidOperation,
-                "index: the item is not there",
-            ));
+            return Err(refused("index: the item is not there"));
         }
         (ValueKind::Seq, "count") => {
             let (wanted,): (&Value,) = from_args(args)?;

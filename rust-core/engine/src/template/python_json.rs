@@ -6,8 +6,9 @@
 
 use std::fmt::Write;
 
+use super::refusal::refused;
 use minijinja::value::{Kwargs, ValueKind};
-use minijinja::{Error, ErrorKind, State, Value};
+use minijinja::{Error, State, Value};
 
 /// How deep values may lie in one another.
 const MAX_DEPTH: usize = 128;
@@ -32,7 +33,7 @@ pub(super) fn tojson(
         _ => {
             let width = usize::try_from(indent)?;
             if width > 64 {
-                return Err(invalid("tojson: an indent of more than 64 spaces"));
+                return Err(refused("tojson: an indent of more than 64 spaces"));
             }
             Some(" ".repeat(width))
         }
@@ -41,7 +42,7 @@ pub(super) fn tojson(
         match options.get::<Option<Vec<String>>>("separators")?.as_deref() {
             None => None,
             Some([item, key]) => Some((item.clone(), key.clone())),
-            Some(_) => return Err(invalid("tojson: separators are two strings")),
+            Some(_) => return Err(refused("tojson: separators are two strings")),
         };
     let item = if indent.is_some() { "," } else { ", " };
     let (item, key) = separators.unwrap_or_else(|| (item.into(), ": ".into()));
@@ -60,10 +61,6 @@ pub(super) fn tojson(
     options.assert_all_used()?;
     writer.value(value, 0)?;
     Ok(Value::from(writer.out))
-}
-
-fn invalid(why: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, why)
 }
 
 struct Writer<'s, 't, 'e> {
@@ -96,7 +93,7 @@ impl Writer<'_, '_, '_> {
 
     fn value(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         if depth > MAX_DEPTH {
-            return Err(invalid("tojson: values lie too deep in one another"));
+            return Err(refused("tojson: values lie too deep in one another"));
         }
         self.pay()?;
         match value.kind() {
@@ -121,7 +118,7 @@ impl Writer<'_, '_, '_> {
                 self.out.push(']');
             }
             ValueKind::Map => self.map(value, depth)?,
-            _ => return Err(invalid("tojson: the value has no JSON form")),
+            _ => return Err(refused("tojson: the value has no JSON form")),
         }
         Ok(())
     }
@@ -152,7 +149,7 @@ impl Writer<'_, '_, '_> {
                     self.number(key);
                     self.out.push('"');
                 }
-                _ => return Err(invalid("tojson: a key is no string")),
+                _ => return Err(refused("tojson: a key is no string")),
             }
             self.out.push_str(&self.key.clone());
             self.value(&value.get_item(key)?, depth + 1)?;

@@ -5,15 +5,12 @@
 use std::sync::LazyLock;
 
 use minijinja::value::Tuple;
-use minijinja::{Error, ErrorKind, State, Value};
+use minijinja::{Error, State, Value};
 use regex_automata::meta::Regex;
 
 use super::args::Args;
 use super::python::pay;
-
-fn invalid(why: &'static str) -> Error {
-    Error::new(ErrorKind::InvalidOperation, why)
-}
+use super::refusal::refused;
 
 /// What `str.isspace` holds true.
 fn is_space(c: char) -> bool {
@@ -62,7 +59,7 @@ fn find(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {
     });
     match found {
         Some(place) => Ok(Value::from(place)),
-        None if name.ends_with("index") => Err(invalid("index: the substring is not there")),
+        None if name.ends_with("index") => Err(refused("index: the substring is not there")),
         None => Ok(Value::from(-1)),
     }
 }
@@ -81,7 +78,7 @@ fn edge(text: &str, name: &str, args: &[Value]) -> Result<Value, Error> {
             }
         })
     };
-    let wrong = || invalid("startswith and endswith take a string or a tuple of strings");
+    let wrong = || refused("startswith and endswith take a string or a tuple of strings");
     if let Some(wanted) = wanted.as_str() {
         return Ok(Value::from(holds(wanted)));
     }
@@ -104,7 +101,7 @@ fn split(text: &str, from_end: bool, args: &[Value]) -> Result<Value, Error> {
         .and_then(|most| usize::try_from(most).ok())
         .unwrap_or(usize::MAX);
     let mut parts: Vec<&str> = match args.text(0)? {
-        Some("") => return Err(invalid("split: the separator is empty")),
+        Some("") => return Err(refused("split: the separator is empty")),
         Some(separator) if from_end => text.rsplitn(most.saturating_add(1), separator).collect(),
         Some(separator) => text.splitn(most.saturating_add(1), separator).collect(),
         None => split_at_spaces(text, from_end, most),
@@ -231,7 +228,7 @@ pub(super) fn pad(
 ) -> Result<String, Error> {
     let mut fills = fill.unwrap_or(" ").chars();
     let (Some(fill), None) = (fills.next(), fills.next()) else {
-        return Err(invalid("the filling is not one character"));
+        return Err(refused("the filling is not one character"));
     };
     let width = usize::try_from(width).unwrap_or(0);
     let missing = width.saturating_sub(text.chars().count());
@@ -336,7 +333,7 @@ fn partition(text: &str, last: bool, args: &[Value]) -> Result<Value, Error> {
     let args = Args::new(args, &["sep"])?;
     let separator = args.needed_text(0)?;
     if separator.is_empty() {
-        return Err(invalid("partition: the separator is empty"));
+        return Err(refused("partition: the separator is empty"));
     }
     let split = if last {
         text.rsplit_once(separator)
@@ -391,13 +388,13 @@ pub(super) fn string_method(
             let args = Args::new(args, &["iterable"])?;
             let items = args.needed(0)?;
             if items.is_none() {
-                return Err(invalid("join: none cannot be walked"));
+                return Err(refused("join: none cannot be walked"));
             }
             let mut out = String::new();
             for (index, item) in items.try_iter()?.enumerate() {
                 let item = item
                     .as_str()
-                    .ok_or_else(|| invalid("join: an item is no string"))?;
+                    .ok_or_else(|| refused("join: an item is no string"))?;
                 pay(state, text.len() + item.len())?;
                 if index > 0 {
                     out.push_str(text);

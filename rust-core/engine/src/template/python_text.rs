@@ -3,11 +3,12 @@
 use std::fmt::Write;
 
 use minijinja::value::ValueKind;
-use minijinja::{Error, ErrorKind, State, Value};
+use minijinja::{Error, State, Value};
 
 use super::held::MAX_NESTING;
 use super::python::pay;
 use super::python_json::float;
+use super::refusal::refused;
 
 /// `str(value)`. Lists in lists that share their items can be deeper than the stack and larger
 /// than the universe, so each item is paid for.
@@ -46,10 +47,7 @@ fn write_repr(
     depth: usize,
 ) -> Result<(), Error> {
     if depth > MAX_NESTING {
-        return Err(Error::new(
-            ErrorKind::InvalidOperation,
-            "values lie too deep in one another",
-        ));
+        return Err(refused("values lie too deep in one another"));
     }
     let before = out.len();
     match value.kind() {

@@ -66,7 +66,7 @@ impl KernelsBackend {
         let widest = config.n_embd.max(config.n_ff).max(config.q_width());
         let threads = options.threads.max(1);
         Ok(Self {
-            pool: Pool::new(threads),
+            pool: Pool::with_on_start(threads, crate::threads::started),
             isa: options.isa,
             precision: options.precision,
             kv_type: options.kv_type,

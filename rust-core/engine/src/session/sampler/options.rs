@@ -78,22 +78,22 @@ impl SamplerOptions {
         };
         check(
             self.temperature.is_finite() && self.temperature >= 0.0,
-            "temperature",
+            "the temperature",
             self.temperature,
             "a finite number, at least 0",
         )?;
-        for (name, value) in [("top_p", self.top_p), ("min_p", self.min_p)] {
+        for (name, value) in [("top-p", self.top_p), ("min-p", self.min_p)] {
             check((0.0..=1.0).contains(&value), name, value, "0 to 1")?;
         }
         check(
             self.repetition_penalty > 0.0 && self.repetition_penalty <= 100.0,
-            "repetition_penalty",
+            "the repetition penalty",
             self.repetition_penalty,
             "above 0, at most 100",
         )?;
         for (name, value) in [
-            ("presence_penalty", self.presence_penalty),
-            ("frequency_penalty", self.frequency_penalty),
+            ("the presence penalty", self.presence_penalty),
+            ("the frequency penalty", self.frequency_penalty),
         ] {
             check(
                 (-100.0..=100.0).contains(&value),
@@ -105,12 +105,12 @@ impl SamplerOptions {
         for &(token, bias) in &self.logit_bias {
             if token as usize >= vocab_size {
                 return Err(Error::invalid(format!(
-                    "logit_bias names token {token}, want less than the vocabulary's {vocab_size}"
+                    "a logit bias for token {token}, want less than the vocabulary's {vocab_size}"
                 )));
             }
             check(
                 bias.is_finite() || bias == f32::NEG_INFINITY,
-                "logit_bias",
+                &format!("the logit bias of token {token}"),
                 bias,
                 "a finite number or negative infinity",
             )?;
@@ -141,18 +141,22 @@ mod tests {
 
     #[test]
     fn each_field_outside_its_range_is_named() {
-        assert!(refusal(|o| o.temperature = -0.1).starts_with("temperature is -0.1"));
-        assert!(refusal(|o| o.temperature = f32::NAN).starts_with("temperature"));
-        assert!(refusal(|o| o.temperature = f32::INFINITY).starts_with("temperature"));
-        assert!(refusal(|o| o.top_p = 1.5).contains("top_p is 1.5, want 0 to 1"));
-        assert!(refusal(|o| o.min_p = f32::NAN).starts_with("min_p"));
-        assert!(refusal(|o| o.repetition_penalty = 0.0).starts_with("repetition_penalty"));
-        assert!(refusal(|o| o.presence_penalty = 101.0).starts_with("presence_penalty"));
+        assert!(refusal(|o| o.temperature = -0.1).starts_with("the temperature is -0.1"));
+        assert!(refusal(|o| o.temperature = f32::NAN).starts_with("the temperature is"));
+        assert!(refusal(|o| o.temperature = f32::INFINITY).starts_with("the temperature is"));
+        assert!(refusal(|o| o.top_p = 1.5).contains("top-p is 1.5, want 0 to 1"));
+        assert!(refusal(|o| o.min_p = f32::NAN).starts_with("min-p is"));
+        assert!(refusal(|o| o.repetition_penalty = 0.0).starts_with("the repetition penalty is"));
+        assert!(refusal(|o| o.presence_penalty = 101.0).starts_with("the presence penalty is"));
         assert!(
-            refusal(|o| o.frequency_penalty = f32::NEG_INFINITY).starts_with("frequency_penalty")
+            refusal(|o| o.frequency_penalty = f32::NEG_INFINITY)
+                .starts_with("the frequency penalty is")
         );
         assert!(refusal(|o| o.logit_bias = vec![(10, 0.0)]).contains("token 10"));
-        assert!(refusal(|o| o.logit_bias = vec![(1, f32::INFINITY)]).starts_with("logit_bias"));
+        assert!(
+            refusal(|o| o.logit_bias = vec![(1, f32::INFINITY)])
+                .starts_with("the logit bias of token 1 is")
+        );
     }
 
     #[test]

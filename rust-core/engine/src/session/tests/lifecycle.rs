@@ -155,6 +155,7 @@ fn a_panic_is_an_error_and_closes_the_session() {
         Err(Error::Closed)
     ));
     assert!(matches!(session.tokens(), Err(Error::Closed)));
+    assert!(session.is_closed());
     assert_eq!(spy.alive.load(SeqCst), 0);
     session.close();
 }
