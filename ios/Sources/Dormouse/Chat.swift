@@ -1,4 +1,5 @@
 internal import DormouseGenerated
+import Foundation
 
 /// What happens when the context is full.
 public enum WhenFull: Sendable, Hashable {
@@ -38,9 +39,10 @@ public struct ChatOptions: Sendable, Hashable {
 /// It answers once at a time; its methods can be called from any task or thread. It is closed by
 /// ``close()``, with its model, or when the last reference to it and its replies is gone.
 public final class Chat: Sendable {
+  /// The model that answers.
+  // One that is forgotten closes its chats: one that has chats is not forgotten.
+  public let model: Model
   let handle: ChatHandle
-  /// A model that is forgotten closes its chats: one that has chats is not forgotten.
-  private let model: Model
   private let reply: ReplyOptions
 
   init(_ handle: ChatHandle, of model: Model, reply: ReplyOptions) {
@@ -103,7 +105,7 @@ public final class Chat: Sendable {
   public func edit(_ index: Int, message: Message, options: ReplyOptions? = nil) -> ReplyStream {
     stream(options) { chat, settings in
       try await chat.handle.edit(
-        index: try natural(index, "index"), message: message.generated, settings: settings)
+        index: try natural(index, "the index"), message: message.generated, settings: settings)
     }
   }
 
@@ -113,6 +115,11 @@ public final class Chat: Sendable {
   ///   task was cancelled.
   public func reply(_ text: String, options: ReplyOptions? = nil) async throws -> Reply {
     try await send(text, options: options).whole()
+  }
+
+  /// Adds a message, and waits for the whole answer to it. As `reply(_:options:)` of a text.
+  public func reply(_ message: Message, options: ReplyOptions? = nil) async throws -> Reply {
+    try await send(message, options: options).whole()
   }
 
   private func stream(
@@ -158,17 +165,27 @@ public final class Chat: Sendable {
   ///
   /// - Throws: ``DormouseError/io(what:code:)`` when it cannot be written;
   ///   ``DormouseError/notFound(what:)`` when its folder is not there; ``DormouseError/closed``.
-  public func save(_ path: String) async throws {
+  public func save(to path: String) async throws {
     try await translated { [self] in try await handle.save(path: path) }
   }
 
-  /// Replaces the history by that of a file which ``save(_:)`` wrote.
+  /// Writes the history to a file. As `save(to:)` of a path.
+  public func save(to file: URL) async throws {
+    try await save(to: try filePath(file, of: "a saved chat"))
+  }
+
+  /// Replaces the history by that of a file which `save(to:)` wrote.
   ///
   /// - Throws: ``DormouseError/notFound(what:)``; ``DormouseError/io(what:code:)`` for a file that
   ///   is no saved chat; ``DormouseError/busy`` while an answer runs; ``DormouseError/closed``. The
   ///   history is then as it was.
-  public func restore(_ path: String) async throws {
+  public func restore(from path: String) async throws {
     try await translated { [self] in try await handle.restore(path: path) }
+  }
+
+  /// Replaces the history by that of a file. As `restore(from:)` of a path.
+  public func restore(from file: URL) async throws {
+    try await restore(from: try filePath(file, of: "a saved chat"))
   }
 
   /// Tokens that the context holds.
@@ -205,7 +222,7 @@ extension ChatOptions {
   func generated() throws -> ChatSettings {
     ChatSettings(
       system: system,
-      contextLength: try contextLength.map { try natural($0, "contextLength") },
+      contextLength: try contextLength.map { try natural($0, "the context length") },
       whenFull: try whenFull.generated())
   }
 }
@@ -214,7 +231,8 @@ extension WhenFull {
   fileprivate func generated() throws -> DormouseGenerated.WhenFull {
     switch self {
     case .stop: .stop
-    case .shift(let keep): .shift(keep: try keep.map { try natural($0, "keep") })
+    case .shift(let keep):
+      .shift(keep: try keep.map { try natural($0, "the number of tokens to keep") })
     }
   }
 }

@@ -65,8 +65,8 @@ public struct Limits: Sendable, Hashable {
 public struct Reply: Sendable, Hashable {
   /// The answer.
   public let text: String
-  /// What the model thought before it; empty where it did not.
-  public let reasoning: String
+  /// What the model thought before it; `nil` where it did not.
+  public let reasoning: String?
   /// The tools that it asks for.
   public let toolCalls: [ToolCall]
   /// What it cost.

@@ -78,15 +78,12 @@ extension ModelSource {
     case .path(let path):
       return .path(path: path)
     case .file(let url):
-      guard url.isFileURL else {
-        throw DormouseError.invalidOptions(what: "the URL of a model must be a file's")
-      }
-      return .path(path: url.path)
+      return .path(path: try filePath(url, of: "a model"))
     case .descriptor(let fd, let offset, let length):
       return .descriptor(
         fd: fd,
-        offset: try natural(offset, "offset"),
-        length: try natural(length, "length"))
+        offset: try natural(offset, "the offset"),
+        length: try natural(length, "the length"))
     }
   }
 }
@@ -95,8 +92,8 @@ extension LoadOptions {
   func generated() throws -> LoadSettings {
     LoadSettings(
       memoryBudget: memory?.bytes,
-      contextLength: try contextLength.map { try natural($0, "contextLength") },
-      threads: try threads.map { try natural($0, "threads") },
+      contextLength: try contextLength.map { try natural($0, "the context length") },
+      threads: try threads.map { try natural($0, "the number of threads") },
       energy: energy.generated,
       chatTemplate: chatTemplate)
   }
@@ -110,6 +107,14 @@ extension EnergyPolicy {
     case .saver: .saver
     }
   }
+}
+
+/// The path of a file's URL; another's is an error that names `what` it was to be.
+func filePath(_ url: URL, of what: String) throws -> String {
+  guard url.isFileURL else {
+    throw DormouseError.invalidOptions(what: "the URL of \(what) must be a file's")
+  }
+  return url.path
 }
 
 /// A number as the engine takes it, or an error that names it.

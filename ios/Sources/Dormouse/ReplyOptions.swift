@@ -84,8 +84,8 @@ public struct ReplyOptions: Sendable, Hashable {
   public var tools: [Tool]
   /// Variables for the chat template, a JSON object; empty: none.
   public var templateVariables: String
-  /// Whether a model that can think before it answers does (its template's `enable_thinking`);
-  /// `nil`: as the template has it.
+  /// Whether a model that can think before it answers does: the variable `enable_thinking` of its
+  /// template, whatever ``templateVariables`` says of it; `nil`: as they or the template have it.
   public var thinking: Bool?
 
   /// Options, each with its default.
@@ -110,7 +110,7 @@ extension ReplyOptions {
   func generated() throws -> ReplySettings {
     ReplySettings(
       sampler: try sampler.generated(),
-      maxTokens: try maxTokens.map { try natural($0, "maxTokens") },
+      maxTokens: try maxTokens.map { try natural($0, "the limit on tokens") },
       stop: stop,
       tools: tools.map { tool in
         DormouseGenerated.Tool(
@@ -119,16 +119,23 @@ extension ReplyOptions {
       templateVariables: variables)
   }
 
-  /// ``templateVariables`` with ``thinking`` before them, so that the same name there wins. What
-  /// is no object stays none, for the engine to refuse.
+  /// ``templateVariables`` with ``thinking`` after them: of two members with one name the last
+  /// counts. What is no object stays none, for the engine to refuse.
   private var variables: String {
     guard let thinking else { return templateVariables }
-    let entry = "\"enable_thinking\":\(thinking)"
-    let rest = templateVariables.drop(while: \.isWhitespace)
-    if rest.isEmpty { return "{\(entry)}" }
-    guard rest.first == "{" else { return templateVariables }
-    let entries = rest.dropFirst().drop(while: \.isWhitespace)
-    return entries.first == "}" ? "{\(entry)\(entries)" : "{\(entry),\(entries)"
+    let member = "\"enable_thinking\":\(thinking)"
+    let text = trimmed(templateVariables[...])
+    if text.isEmpty { return "{\(member)}" }
+    guard text.count >= 2, text.first == "{", text.last == "}" else { return templateVariables }
+    let members = text.dropLast()
+    return trimmed(members.dropFirst()).isEmpty ? "{\(member)}" : "\(members),\(member)}"
+  }
+
+  /// Without the white space around it.
+  private func trimmed(_ text: Substring) -> Substring {
+    let begin = text.drop(while: \.isWhitespace)
+    guard let last = begin.lastIndex(where: { !$0.isWhitespace }) else { return "" }
+    return begin[...last]
   }
 }
 
@@ -136,17 +143,17 @@ extension SamplerOptions {
   fileprivate func generated() throws -> SamplerSettings {
     var bias: [UInt32: Float] = [:]
     for (token, value) in logitBias {
-      bias[try natural(token, "a token of logitBias")] = value
+      bias[try natural(token, "a token of the logit bias")] = value
     }
     return SamplerSettings(
       temperature: temperature,
-      topK: try natural(topK, "topK"),
+      topK: try natural(topK, "top-k"),
       topP: topP,
       minP: minP,
       repetitionPenalty: repetitionPenalty,
       presencePenalty: presencePenalty,
       frequencyPenalty: frequencyPenalty,
-      penaltyLastN: try natural(penaltyLastN, "penaltyLastN"),
+      penaltyLastN: try natural(penaltyLastN, "the number of tokens that penalties look at"),
       logitBias: bias,
       seed: seed)
   }

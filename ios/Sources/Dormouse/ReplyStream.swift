@@ -49,7 +49,8 @@ extension ReplyStream {
       case .throttled: break
       case .done(let metrics, let finishReason, let seed):
         return Reply(
-          text: text, reasoning: reasoning, toolCalls: calls, metrics: metrics,
+          text: text, reasoning: reasoning.isEmpty ? nil : reasoning, toolCalls: calls,
+          metrics: metrics,
           finishReason: finishReason, seed: seed)
       }
     }

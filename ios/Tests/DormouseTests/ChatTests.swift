@@ -34,13 +34,19 @@ extension All {
     }
 
     @Test func aReplyIsTheWholeAnswer() async throws {
-      let chat = try await scripted().newChat()
+      let model = try await scripted()
+      let chat = try model.newChat()
       let reply = try await chat.reply("think")
       #expect(reply.text.contains("It is 42."))
       #expect(reply.reasoning == "Hm, let me see.")
       #expect(reply.toolCalls == [])
       #expect(reply.finishReason == .endOfTurn)
       #expect(try chat.messages.last?.reasoning == "Hm, let me see.")
+      #expect(chat.model === model)
+      let unthinking = try await chat.reply(.user("hello"))
+      #expect(unthinking.text == hello)
+      #expect(unthinking.reasoning == nil)
+      #expect(try chat.messages.map(\.text) == ["think", reply.text, "hello", hello])
     }
 
     @Test func aToolIsCalledAndAnswered() async throws {
@@ -113,34 +119,48 @@ extension All {
       #expect(text == thrice)
     }
 
-    @Test func thinkingAndVariablesReachTheTemplate() async throws {
-      // An unknown variable is false; an error of the template tells what arrived.
-      let template = "{% if enable_thinking %}{{ raise_exception('on ' ~ extra) }}{% endif %}x"
-      let model = try await scripted(LoadOptions(chatTemplate: template))
-      let extra = #" {"extra": 5} "#
-      for (variables, thinking, says) in [
-        (extra, true, "on 5"), (#"{ "enable_thinking": true, "extra": 6}"#, false, "on 6"),
-        (#"{"extra": 7, "enable_thinking": true}"#, nil, "on 7"),
-      ] as [(String, Bool?, String)] {
+    /// The template tells what arrives by what it raises: its own words, as others are not shown.
+    @Test(
+      arguments: [
+        (#" {"extra": 5} "#, true, "thinks about five"),
+        (#"{ "enable_thinking": true, "extra": 5}"#, false, "answers about five"),
+        (#"{"enable_thinking": false}"#, true, "thinks about nothing"),
+        (#"{"extra": 5, "enable_thinking": true}"#, nil, "thinks about five"),
+        (#"{"extra": {"}": "}"}}"#, false, "answers about nothing"),
+        ("\r\n{ }\r\n", true, "thinks about nothing"),
+        ("", false, "answers about nothing"),
+        ("", nil, "was not told"),
+      ] as [(String, Bool?, String)])
+    func thinkingAndVariablesReachTheTemplate(
+      _ variables: String, _ thinking: Bool?, _ says: String
+    ) async throws {
+      let model = try await scripted(
+        LoadOptions(
+          chatTemplate: """
+            {% if enable_thinking is not defined %}{{ raise_exception('was not told') }}
+            {% elif enable_thinking and extra == 5 %}{{ raise_exception('thinks about five') }}
+            {% elif enable_thinking %}{{ raise_exception('thinks about nothing') }}
+            {% elif extra == 5 %}{{ raise_exception('answers about five') }}
+            {% else %}{{ raise_exception('answers about nothing') }}{% endif %}
+            """))
+      let error = try await failure {
+        try await model.newChat().reply(
+          "a", options: ReplyOptions(templateVariables: variables, thinking: thinking))
+      }
+      guard case .template(let why) = error else {
+        Issue.record("\(error)")
+        return
+      }
+      #expect(why.contains(says))
+    }
+
+    @Test(arguments: ["[]", "{", "5", #"{"a": "}"#, #"{"a": 1,}"#, #"{"a": {}"#, "{} {}"])
+    func variablesThatAreNoObjectAreRefused(_ variables: String) async throws {
+      let chat = try await scripted().newChat()
+      for thinking in [nil, true, false] as [Bool?] {
         let error = try await failure {
-          try await model.newChat().reply(
+          try await chat.reply(
             "a", options: ReplyOptions(templateVariables: variables, thinking: thinking))
-        }
-        guard case .template(let why) = error else {
-          Issue.record("\(error)")
-          continue
-        }
-        #expect(why.contains(says))
-      }
-      for (variables, thinking) in [("", false), (extra, false), ("{}", false), ("", nil)] {
-        let options = ReplyOptions(
-          maxTokens: 1, templateVariables: variables, thinking: thinking as Bool?)
-        #expect(try await model.newChat().reply("a", options: options).metrics.generatedTokens == 1)
-      }
-      for variables in ["[]", "{", "5"] {
-        let error = try await failure {
-          try await model.newChat().reply(
-            "a", options: ReplyOptions(templateVariables: variables, thinking: true))
         }
         guard case .invalidOptions = error else {
           Issue.record("\(error) for \(variables)")
@@ -194,13 +214,27 @@ extension All {
     @Test func aHistoryIsSavedAndRestored() async throws {
       let model = try await scripted()
       try await withFolder { folder in
-        let path = folder.appendingPathComponent("chat.json").path
+        let file = folder.appendingPathComponent("chat.json")
         let chat = try model.newChat(system: "Be brief.")
         _ = try await chat.reply("hello")
-        try await chat.save(path)
+        try await chat.save(to: file.path)
         let other = try model.newChat()
-        try await other.restore(path)
+        try await other.restore(from: file)
         #expect(try other.messages == chat.messages)
+        try other.reset()
+        try await other.save(to: file)
+        try await chat.restore(from: file.path)
+        #expect(try chat.messages == [.system("Be brief.")])
+        let page = try #require(URL(string: "https://example.org/chat.json"))
+        for error in [
+          try await failure({ try await chat.save(to: page) }),
+          try await failure({ try await chat.restore(from: page) }),
+        ] {
+          guard case .invalidOptions = error else {
+            Issue.record("\(error)")
+            continue
+          }
+        }
         #expect(try await other.reply("think").text.contains("42"))
       }
     }

@@ -34,7 +34,7 @@ extension All {
       try await withFolder { folder in
         let url = folder.appendingPathComponent("chat.json")
         _ = try await chat.reply("think of the user's words")
-        try await chat.save(url.path)
+        try await chat.save(to: url.path)
         let saved = try Data(contentsOf: url)
         _ = try await chat.reply("hello")
         // What is saved goes to a file beside the old one first: here it goes to a device without
@@ -43,7 +43,7 @@ extension All {
         let beside = folder.appendingPathComponent(".chat.json.\(process).tmp").path
         try FileManager.default.createSymbolicLink(
           atPath: beside, withDestinationPath: "/dev/full")
-        let error = try await failure { try await chat.save(url.path) }
+        let error = try await failure { try await chat.save(to: url.path) }
         guard case .io(let what, ENOSPC) = error else {
           Issue.record("\(error)")
           return
@@ -54,11 +54,11 @@ extension All {
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["chat.json"])
 
         #expect(try await chat.reply("hello").finishReason == .endOfTurn)
-        try await chat.save(url.path)
+        try await chat.save(to: url.path)
         let messages = try chat.messages
         #expect(messages.count == 6)
         try chat.reset()
-        try await chat.restore(url.path)
+        try await chat.restore(from: url.path)
         #expect(try chat.messages == messages)
       }
     }
@@ -68,14 +68,14 @@ extension All {
       _ = try await chat.reply("hello")
       try await withFolder { folder in
         let missing = folder.appendingPathComponent("missing/chat.json").path
-        guard case .notFound(let what) = try await failure({ try await chat.save(missing) }) else {
+        guard case .notFound(let what) = try await failure({ try await chat.save(to: missing) }) else {
           Issue.record("not the error for a folder that is not there")
           return
         }
         #expect(what.contains(missing))
         let inTheWay = folder.appendingPathComponent("folder")
         try FileManager.default.createDirectory(at: inTheWay, withIntermediateDirectories: false)
-        guard case .io(_, .some) = try await failure({ try await chat.save(inTheWay.path) }) else {
+        guard case .io(_, .some) = try await failure({ try await chat.save(to: inTheWay.path) }) else {
           Issue.record("not the error for a folder in the file's place")
           return
         }
@@ -172,8 +172,8 @@ extension All {
       }
       try await refused("threads") { _ = try await scripted(LoadOptions(threads: 0)) }
       try await refused("threads") { _ = try await scripted(LoadOptions(threads: -1)) }
-      try await refused("contextLength") { _ = try await scripted(LoadOptions(contextLength: 0)) }
-      try await refused("contextLength") {
+      try await refused("context") { _ = try await scripted(LoadOptions(contextLength: 0)) }
+      try await refused("context length") {
         _ = try model.newChat(options: ChatOptions(contextLength: -5))
       }
       try await refused("keep") {
@@ -183,14 +183,14 @@ extension All {
         _ = try await chat.reply(
           "a", options: ReplyOptions(sampler: SamplerOptions(temperature: -1)))
       }
-      try await refused("topK") {
+      try await refused("top-k") {
         _ = try await chat.reply("a", options: ReplyOptions(sampler: SamplerOptions(topK: -1)))
       }
       try await refused("logit") {
         _ = try await chat.reply(
           "a", options: ReplyOptions(sampler: SamplerOptions(logitBias: [100_000: 1])))
       }
-      try await refused("maxTokens") {
+      try await refused("limit on tokens") {
         _ = try await chat.reply("a", options: ReplyOptions(maxTokens: -1))
       }
       try await refused("get_weather") {
@@ -233,8 +233,8 @@ extension All {
       #expect(try await failure { try chat.setMessages([]) } == .closed)
       #expect(try await failure { try chat.setSystem(nil) } == .closed)
       #expect(try await failure { try chat.reset() } == .closed)
-      #expect(try await failure { try await chat.save("/no/such/folder/chat") } == .closed)
-      #expect(try await failure { try await chat.restore("/no/such/folder/chat") } == .closed)
+      #expect(try await failure { try await chat.save(to: "/no/such/folder/chat") } == .closed)
+      #expect(try await failure { try await chat.restore(from: "/no/such/folder/chat") } == .closed)
       #expect(try await failure { try chat.contextUsed } == .closed)
       chat.cancel()
       model.close()
@@ -249,12 +249,12 @@ extension All {
       let chat = try await scripted().newChat(system: "Be brief.")
       try await withFolder { folder in
         let path = folder.appendingPathComponent("chat.json").path
-        guard case .notFound = try await failure({ try await chat.restore(path) }) else {
+        guard case .notFound = try await failure({ try await chat.restore(from: path) }) else {
           Issue.record("not the error for a file that is not there")
           return
         }
         try Data("no chat".utf8).write(to: URL(fileURLWithPath: path))
-        guard case .io(_, nil) = try await failure({ try await chat.restore(path) }) else {
+        guard case .io(_, nil) = try await failure({ try await chat.restore(from: path) }) else {
           Issue.record("not the error for a file that is no chat")
           return
         }
@@ -310,7 +310,7 @@ extension All {
       let chat = try model.newChat()
       for work: @Sendable () async throws -> Void in [
         { _ = try await chat.reply("hello") }, { _ = try await model.tokenize("a") },
-        { _ = try await model.countTokens("a") }, { try await chat.save("/no/such/folder/chat") },
+        { _ = try await model.countTokens("a") }, { try await chat.save(to: "/no/such/folder/chat") },
         { _ = try await Dormouse.plan(try tinyModel("tiny.gguf")) },
         { _ = try await joined(model.complete("a")) },
       ] {
