@@ -1,10 +1,10 @@
 package dev.dormouse
 
 import dev.dormouse.internal.ChatBridge
+import dev.dormouse.internal.Starts
 import dev.dormouse.internal.replyFlow
 import dev.dormouse.internal.whole
 import kotlinx.coroutines.flow.Flow
-import kotlinx.coroutines.sync.Mutex
 import java.io.File
 
 /**
@@ -22,7 +22,7 @@ public class Chat internal constructor(
     private val bridge: ChatBridge,
     private val defaults: ReplyOptions,
 ) : AutoCloseable {
-    private val turn = Mutex()
+    private val starts = Starts()
 
     /** Tokens that the context holds. */
     public val contextLength: Int = bridge.contextLength
@@ -69,7 +69,7 @@ public class Chat internal constructor(
 
     /** Sends [messages], as when several tools were called, and is else as `send` with a text. */
     public fun send(messages: List<Message>, options: ReplyOptions = defaults): Flow<Event> =
-        replyFlow(turn) { bridge.send(messages, options) }
+        replyFlow(starts) { bridge.send(messages, options) }
 
     /**
      * Drops the last answer and streams another.
@@ -77,7 +77,7 @@ public class Chat internal constructor(
      * @return a flow as that of `send`; it throws [DormouseException.InvalidOptions] when there is
      *   nothing to answer
      */
-    public fun regenerate(options: ReplyOptions = defaults): Flow<Event> = replyFlow(turn) { bridge.regenerate(options) }
+    public fun regenerate(options: ReplyOptions = defaults): Flow<Event> = replyFlow(starts) { bridge.regenerate(options) }
 
     /**
      * Replaces the user's message at [index] of [messages] by [text], drops all after it and streams
@@ -91,7 +91,7 @@ public class Chat internal constructor(
 
     /** Replaces by [message], and is else as `edit` with a text. */
     public fun edit(index: Int, message: Message, options: ReplyOptions = defaults): Flow<Event> =
-        replyFlow(turn) { bridge.edit(index, message, options) }
+        replyFlow(starts) { bridge.edit(index, message, options) }
 
     /**
      * Says [text] to the model and waits for the whole answer. Cancelling the coroutine ends the work
@@ -157,10 +157,13 @@ public class Chat internal constructor(
     public suspend fun restore(path: String): Unit = bridge.restore(path)
 
     /**
-     * Ends the answer that runs, if one does, within one token. Its flow then ends with [Event.Done]
-     * and [FinishReason.Cancelled].
+     * Ends the answer that runs, if one does, within one token, and an answer that is only being
+     * started as soon as it has. Its flow then ends with [Event.Done] and [FinishReason.Cancelled].
      */
-    public fun cancel(): Unit = bridge.cancel()
+    public fun cancel() {
+        starts.cancel()
+        bridge.cancel()
+    }
 
     /**
      * Ends what runs within one token, waits for that and gives the memory back. From then on every

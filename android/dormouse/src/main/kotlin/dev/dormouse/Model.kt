@@ -1,9 +1,9 @@
 package dev.dormouse
 
 import dev.dormouse.internal.ModelBridge
+import dev.dormouse.internal.Starts
 import dev.dormouse.internal.replyFlow
 import kotlinx.coroutines.flow.Flow
-import kotlinx.coroutines.sync.Mutex
 
 /**
  * A loaded model, from [Dormouse.load]. Safe to use from any thread.
@@ -51,7 +51,7 @@ public class Model internal constructor(private val bridge: ModelBridge) : AutoC
      *   [DormouseException.Closed]
      */
     public fun complete(prompt: String, options: ReplyOptions = ReplyOptions()): Flow<Event> =
-        replyFlow(Mutex()) { bridge.complete(prompt, options) }
+        replyFlow(Starts()) { bridge.complete(prompt, options) }
 
     /**
      * The tokens of [text], without a beginning-of-text token.

@@ -17,18 +17,36 @@ import kotlinx.coroutines.launch
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
 import kotlinx.coroutines.withContext
+import java.util.concurrent.atomic.AtomicInteger
+
+/** The starts of one chat's replies: they take turns, and can be cancelled before they are done. */
+internal class Starts {
+    val turn = Mutex()
+    private val cancels = AtomicInteger()
+
+    /** How often [cancel] was called. */
+    val cancelled: Int get() = cancels.get()
+
+    /**
+     * Has what is being started end as soon as it runs, from the moment that its flow is collected.
+     * What runs already is the engine's to cancel, after this.
+     */
+    fun cancel() {
+        cancels.incrementAndGet()
+    }
+}
 
 /**
- * A reply as a cold flow: [start] is called for each collection, one at a time under [turn].
+ * A reply as a cold flow: [start] is called for each collection, one at a time of those of [starts].
  *
  * Nothing is pulled before the collector took what was pulled last, so that a slow one makes the
  * engine wait. Cancelling the collector's job tells the engine there and then, wherever the collector
  * is suspended: whoever cancels and sends again finds a chat that is ending its answer, and not busy.
  */
-internal fun replyFlow(turn: Mutex, start: suspend () -> ReplyBridge): Flow<Event> =
+internal fun replyFlow(starts: Starts, start: suspend () -> ReplyBridge): Flow<Event> =
     flow {
         coroutineScope {
-            val reply = turn.withLock { started(start) }
+            val reply = started(starts, start)
             try {
                 do {
                     val events = reply.bridge.next()
@@ -45,19 +63,24 @@ internal fun replyFlow(turn: Mutex, start: suspend () -> ReplyBridge): Flow<Even
 private class Started(val bridge: ReplyBridge, val watch: Job)
 
 /** Starts a reply, which is cancelled with this scope from then on, also if that was so before. */
-private suspend fun CoroutineScope.started(start: suspend () -> ReplyBridge): Started {
-    // To its end: a reply that nobody knows of would keep the chat busy.
-    val reply = withContext(NonCancellable) { start() }
-    // Unconfined, it runs within the call of `cancel`.
-    val watch =
-        launch(Dispatchers.Unconfined, CoroutineStart.UNDISPATCHED) {
-            try {
-                awaitCancellation()
-            } finally {
-                reply.cancel()
+private suspend fun CoroutineScope.started(starts: Starts, start: suspend () -> ReplyBridge): Started {
+    val before = starts.cancelled
+    return starts.turn.withLock {
+        // To its end: a reply that nobody knows of would keep the chat busy.
+        val reply = withContext(NonCancellable) { start() }
+        // Whoever cancels from here on finds it running.
+        if (starts.cancelled != before) reply.cancel()
+        // Unconfined, it runs within the call of `cancel`.
+        val watch =
+            launch(Dispatchers.Unconfined, CoroutineStart.UNDISPATCHED) {
+                try {
+                    awaitCancellation()
+                } finally {
+                    reply.cancel()
+                }
             }
-        }
-    return Started(reply, watch)
+        Started(reply, watch)
+    }
 }
 
 /** The whole of a reply. */
@@ -85,10 +108,3 @@ internal suspend fun Flow<Event>.whole(): Reply {
         seed = end.seed,
     )
 }
-
-/**
- * Where the engine's answers arrive. Without it, code of a caller whose dispatcher is unconfined
- * would run on the engine's thread, and could wait there for that very thread. It is the one of the
- * standard dispatchers that has a thread left when the app keeps every core busy.
- */
-internal val arrivals = Dispatchers.IO
