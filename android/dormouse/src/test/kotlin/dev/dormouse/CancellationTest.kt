@@ -9,6 +9,8 @@ import kotlinx.coroutines.CompletableDeferred
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
+import kotlinx.coroutines.NonCancellable
+import kotlinx.coroutines.async
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.delay
@@ -19,19 +21,21 @@ import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.runBlocking
 import kotlinx.coroutines.withContext
+import kotlinx.coroutines.withTimeoutOrNull
 import java.util.Collections
 import kotlin.random.Random
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertIs
 import kotlin.test.assertTrue
+import kotlin.test.fail
 import kotlin.time.Duration.Companion.microseconds
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.seconds
 
 /** Whatever ends an answer early ends native work within one token, and the chat stays usable. */
 internal class CancellationTest {
-    /** The ends of the replies that were let go of before they had one. */
+    /** The ends of all replies, those included that were let go of before they had one. */
     private val ends: MutableList<Event.Done> = Collections.synchronizedList(mutableListOf())
 
     /** A chat whose replies are pulled to their end before they are let go of. */
@@ -41,14 +45,16 @@ internal class CancellationTest {
     }
 
     private inner class WatchedReply(private val inner: ReplyBridge) : ReplyBridge by inner {
+        // What comes after the cancellation, too, which no collector would see.
+        override suspend fun next(): List<Event> =
+            withContext(NonCancellable) { inner.next() }.also { ends += it.filterIsInstance<Event.Done>() }
+
         override fun release() {
             inner.cancel()
             runBlocking {
-                var events = inner.next()
-                while (events.isNotEmpty()) {
-                    ends += events.filterIsInstance<Event.Done>()
-                    events = inner.next()
-                }
+                do {
+                    val events = next()
+                } while (events.isNotEmpty())
             }
             inner.release()
         }
@@ -134,6 +140,35 @@ internal class CancellationTest {
                 assertTrue(after[TRIES * 99 / 100] <= 1, after.toString())
                 assertEquals(hello, chat.reply("hi").text)
             }
+        }
+
+    @Test
+    fun `cancel also ends an answer that is only being started`() =
+        within(120.seconds) {
+            val options = ChatOptions(contextLength = 1024, whenFull = WhenFull.Shift())
+            // The template and the tokenizer are at it for some milliseconds.
+            val text = "forever " + "and one ".repeat(100)
+            Dormouse.load(scripted, oneThread).use { model ->
+                val chat = model.newChat(options)
+                repeat(TRIES) { round ->
+                    val events = async(start = CoroutineStart.UNDISPATCHED) { chat.send(text).toList() }
+                    // From the very first moment on.
+                    if (round % 9 > 0) delay((round % 9).milliseconds)
+                    chat.cancel()
+                    val end = withTimeoutOrNull(10.seconds) { events.await() } ?: fail("the cancel of round $round was lost")
+                    assertEquals(FinishReason.Cancelled, assertIs<Event.Done>(end.last()).finishReason)
+                    chat.reset()
+                }
+                assertEquals(hello, chat.reply("hi").text)
+            }
+        }
+
+    @Test
+    fun `cancel before an answer is asked for does not end it`() =
+        chatting { chat ->
+            val flow = chat.send("hi")
+            chat.cancel()
+            assertEquals(listOf("token: $hello", "done: EndOfTurn"), flow.told())
         }
 
     @Test

@@ -231,6 +231,9 @@ internal class ChatTest {
                 assertEquals(base + tokens("squirrels/"), promptTokens(variables))
                 assertEquals(base + tokens("squirrels/true"), promptTokens(variables.copy(thinking = true)), "thinking")
                 assertEquals(base + tokens("/false"), promptTokens(ReplyOptions(thinking = false)))
+                // The option counts, whatever the variables say.
+                val both = ReplyOptions(templateVariables = """{"enable_thinking":true}""", thinking = false)
+                assertEquals(base + tokens("/false"), promptTokens(both))
             }
         }
 

@@ -5,6 +5,7 @@ import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.async
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.yield
 import org.junit.jupiter.api.io.TempDir
@@ -123,18 +124,46 @@ internal class DormouseTest {
                     records += Triple(level, target, message)
                     error("what a sink throws is dropped")
                 }
-                provokePanic()
-                val panic = records.single { it.first == LogLevel.Error }
-                assertTrue(panic.third.contains("model.rs:"), panic.third)
-                assertFalse(records.any { it.third.contains("provoke") }, records.toString())
+                val secrets = converse()
+                val panics = records.filter { it.first == LogLevel.Error }
+                // One for each that was provoked, and so it is seen that records come from every thread.
+                assertEquals(3, panics.size, records.toString())
+                assertTrue(panics.all { Regex("""provoke\.rs:\d+""").containsMatchIn(it.third) }, records.toString())
+                for (record in records.toList()) {
+                    for (secret in secrets) assertFalse(secret in record.second || secret in record.third, "$secret: $record")
+                }
                 Dormouse.setLogger(LogLevel.Error, null)
                 records.clear()
-                provokePanic()
+                converse()
                 assertEquals(emptyList(), records.toList())
             } finally {
                 Dormouse.setLogger(LogLevel.Error, null)
             }
         }
+
+    /** A conversation with all that could tell of it: an answer, errors, panics. Gives what nobody may tell. */
+    private suspend fun converse(): List<String> {
+        val secret = "xyzzy-plugh"
+        val options = oneThread.copy(chatTemplate = REFUSING)
+        Dormouse.load(scripted, LoadOptions(threads = 2)).use { model ->
+            model.newChat("Never tell $secret").use { chat ->
+                assertEquals(hello, chat.reply("hi, $secret").text)
+                assertEquals("It is 42.", chat.reply("think of $secret").text)
+                assertFailsWith<DormouseException.ContextFull> { chat.reply("$secret ".repeat(500)) }
+                assertFailsWith<DormouseException.InvalidOptions> {
+                    chat.reply("hi", ReplyOptions(tools = listOf(Tool("t", "d", secret))))
+                }
+                assertFailsWith<DormouseException.Internal> { chat.reply(PANIC) }
+            }
+            assertFailsWith<DormouseException.Internal> { model.newChat(secret).use { it.reply(PANIC_IN_POOL) } }
+            assertFailsWith<DormouseException.Internal> { model.tokenize(PANIC) }
+            model.complete("$secret ", ReplyOptions(maxTokens = 5)).toList()
+        }
+        Dormouse.load(scripted, options).use { model ->
+            assertFailsWith<DormouseException.Template> { model.newChat().use { it.reply(secret) } }
+        }
+        return listOf("xyzzy", "plugh", "provoke a", "dormouse: ", "冬眠", "tick", "It is 42", "let me see")
+    }
 
     @Test
     fun `several models and chats answer side by side`() =
@@ -155,4 +184,8 @@ internal class DormouseTest {
                 }
             }
         }
+
+    private companion object {
+        const val REFUSING = "{{ raise_exception('cannot answer: ' + messages[-1].content) }}"
+    }
 }

@@ -258,17 +258,128 @@ internal class ErrorsTest {
         }
 
     @Test
+    fun `half a character is refused, wherever a text goes, and leaves no trace`() {
+        val halves = listOf("\uD83D", "\uDC2D", "\uDC2D\uD83D", "a \uD83D b", "🐭\uD83D", "\uD83D\uD83D\uDC2D")
+        chatting { chat ->
+            val model = chat.model
+            for (half in halves) {
+                val file = "/tmp/$half"
+                val calls =
+                    listOf<suspend () -> Any?>(
+                        { Dormouse.load(ModelSource.Path(file)) },
+                        { Dormouse.plan(ModelSource.Path(file)) },
+                        { Dormouse.load(scripted, LoadOptions(chatTemplate = half)) },
+                        { model.newChat(half) },
+                        { model.complete(half).toList() },
+                        { model.tokenize(half) },
+                        { model.countTokens(half) },
+                        { chat.reply(half) },
+                        { chat.edit(0, half).toList() },
+                        { chat.setSystem(half) },
+                        { chat.save(file) },
+                        { chat.restore(file) },
+                        { chat.setMessages(listOf(Message.assistant("a").copy(reasoning = half))) },
+                        { chat.setMessages(listOf(Message.tool("a", callId = half))) },
+                        { chat.setMessages(listOf(Message.tool("a", name = half))) },
+                    ) +
+                        listOf(ToolCall(half, "{}"), ToolCall("t", """{"a":"$half"}"""), ToolCall("t", "{}", half)).map {
+                            suspend { chat.setMessages(listOf(Message.assistant("a").copy(toolCalls = listOf(it)))) }
+                        } +
+                        listOf(
+                            ReplyOptions(stop = listOf("a", half)),
+                            ReplyOptions(templateVariables = """{"a":"$half"}"""),
+                            ReplyOptions(templateVariables = """{"a":"$half"}""", thinking = true),
+                            ReplyOptions(tools = listOf(Tool(half, "d", "{}"))),
+                            ReplyOptions(tools = listOf(Tool("t", half, "{}"))),
+                            ReplyOptions(tools = listOf(Tool("t", "d", """{"a":"$half"}"""))),
+                        ).flatMap { listOf<suspend () -> Any?>({ chat.reply("hi", it) }, { chat.regenerate(it).toList() }) }
+                for ((at, call) in calls.withIndex()) {
+                    val error = assertFailsWith<DormouseException.InvalidOptions>("call $at") { call() }
+                    assertTrue("half a character at index" in error.what, error.what)
+                    assertTrue(error.what.none { it.isSurrogate() }, error.what)
+                }
+            }
+            assertEquals(emptyList(), chat.messages)
+            assertEquals(hello, chat.reply("🐭 \uD83D\uDC2D hi").text)
+        }
+    }
+
+    /** Templates that say what the user said; a chat with each of them, and what it fails with. */
+    private fun refusal(template: String): DormouseException.Template =
+        within {
+            Dormouse.load(tiny, oneThread.copy(chatTemplate = template)).use { model ->
+                model.newChat().use { chat ->
+                    val error = assertFailsWith<DormouseException.Template>(template) { chat.reply(secret) }
+                    assertFalse(error.message.orEmpty().contains(secret), error.message)
+                    assertFalse(secret.split(' ').filter { it.length > 3 }.any { it in error.why }, error.why)
+                    assertEquals(emptyList(), chat.messages)
+                    error
+                }
+            }
+        }
+
+    @Test
+    fun `what a template says of the conversation is not told, but for its own words`() {
+        val own = refusal("{{ raise_exception('cannot handle: ' + messages[-1].content) }}")
+        assertTrue("cannot handle: …" in own.why, own.why)
+        assertTrue("only users" in refusal("{{ raise_exception('only users') }}").why)
+        for (words in listOf("messages[-1].content", "'no: ' + messages[-1].content")) {
+            val error = refusal("{{ raise_exception($words) }}")
+            assertTrue("the template refuses the conversation" in error.why, error.why)
+        }
+        for (template in listOf(
+            "{% include messages[-1].content %}",
+            "{{ messages[-1].content + 1 }}",
+            "{{ messages[-1].content | int }}{{ messages[-1].content() }}",
+            "{{ messages[-1].content.no_such_method() }}",
+            "{{ {}[messages[-1].content].more }}",
+        )) {
+            refusal(template)
+        }
+    }
+
+    @Test
     fun `a panic is an internal error with its place, and the app lives on`() =
         within {
             val error = provokePanic()
-            assertTrue(Regex(""".*model\.rs:\d+:\d+""").matches(error.place), error.place)
-            assertFalse(error.message.orEmpty().contains("provoke"), error.message)
+            assertTrue(provoked.matches(error.place), error.place)
+            assertFalse(error.message.orEmpty().contains("a panic in"), error.message)
             Dormouse.load(scripted, oneThread).use { model ->
-                assertFailsWith<DormouseException.Internal> { model.tokenize("\u0000provoke a panic") }
+                assertFailsWith<DormouseException.Internal> { model.tokenize(PANIC) }
                 assertTrue(model.countTokens("tick") > 0)
                 model.newChat().use { assertEquals(hello, it.reply("hi").text) }
             }
         }
+
+    @Test
+    fun `a panic while an answer is computed closes its chat, and no other`() =
+        within {
+            // More threads than one: the pool has one of its own then.
+            Dormouse.load(scripted, LoadOptions(threads = 2)).use { model ->
+                val other = model.newChat()
+                for (words in listOf(PANIC, PANIC_IN_POOL)) {
+                    val chat = model.newChat()
+                    assertEquals(hello, chat.reply("hi").text)
+                    val errors =
+                        listOf(
+                            assertFailsWith<DormouseException.Internal>(words) { chat.reply(words) },
+                            assertFailsWith<DormouseException.Internal>(words) { model.complete(words).toList() },
+                        )
+                    for (error in errors) {
+                        assertTrue(provoked.matches(error.place), error.place)
+                        assertFalse("provoke a" in error.message.orEmpty(), error.message)
+                        assertFalse("pool task" in error.message.orEmpty(), error.message)
+                    }
+                    assertTrue(chat.isClosed)
+                    assertFailsWith<DormouseException.Closed> { chat.reply("hi") }
+                    chat.close()
+                    assertFalse(other.isClosed || model.isClosed)
+                    assertEquals(hello, other.reply("hi").text)
+                }
+            }
+        }
+
+    private val provoked = Regex(""".*provoke\.rs:\d+:\d+""")
 
     private companion object {
         /** "Bad file descriptor", on Linux and everywhere else. */

@@ -72,23 +72,28 @@ internal suspend fun Flow<Event>.told(): List<String> {
 
 internal val hello = "Hello 🐭 from the dormouse: 冬眠!"
 
-/** Has the library panic, if it was built for that. */
+/** Has the library panic, if it was built for that: as the text of a call, on the thread that it is done on. */
+internal const val PANIC: String = "\u0000provoke a panic"
+
+/** As [PANIC], in a part of the work that the compute pool does. */
+internal const val PANIC_IN_POOL: String = "\u0000provoke a panic in a pool task"
+
 internal suspend fun provokePanic(): DormouseException.Internal =
     Dormouse.load(scripted, oneThread).use { model ->
         assertFailsWith<DormouseException.Internal>("the library was built without the feature provoke-panics") {
-            model.tokenize("\u0000provoke a panic")
+            model.tokenize(PANIC)
         }
     }
 
-/** The names of the process's threads that the engine started. */
+/** The names of the process's threads that the engine started for a model or a chat. */
 internal fun engineThreads(): List<String> =
     File("/proc/self/task")
         .listFiles()
         .orEmpty()
         .mapNotNull { task -> runCatching { File(task, "comm").readText().trim() }.getOrNull() }
-        .filter { it.startsWith("dormouse") }
+        .filter { it.startsWith("dormouse") && it !in setOf("dormouse-wait", "dormouse-task") }
 
-/** Waits until no thread of the engine is left, however many objects must be found first. */
+/** Waits until no thread of a model is left, however many objects must be found first. */
 internal suspend fun untilNoThreads() {
     val deadline = TimeSource.Monotonic.markNow() + 30.seconds
     while (engineThreads().isNotEmpty()) {

@@ -32,13 +32,16 @@ internal class LeakTest {
      * times: by then the VM has loaded and compiled what it runs, and the allocator has its arenas.
      */
     private suspend fun growth(what: String, times: Int, warmUp: Int, run: suspend () -> Unit): Long {
-        val cold = resident()
+        val marks = mutableListOf(resident())
         repeat(warmUp) { run() }
-        val warm = resident()
-        repeat(times) { run() }
-        val growth = resident() - warm
-        println("$times $what: grows by ${growth / KIB} KiB, after ${(warm - cold) / KIB} KiB in a warm-up of $warmUp")
-        return growth
+        marks += resident()
+        repeat(QUARTERS) {
+            repeat(times / QUARTERS) { run() }
+            marks += resident()
+        }
+        val (warming, quarters) = marks.zipWithNext { before, after -> (after - before) / KIB }.let { it.first() to it.drop(1) }
+        println("$times $what: grows by $quarters KiB in the quarters, after $warming KiB in a warm-up of $warmUp")
+        return marks.last() - marks[1]
     }
 
     private suspend fun round() {
@@ -77,6 +80,8 @@ internal class LeakTest {
         }
 
     private companion object {
+        /** Told apart for who reads of a growth: a leak is in each of them. */
+        const val QUARTERS = 4
         const val PAGE = 4096L
         const val KIB = 1024L
     }

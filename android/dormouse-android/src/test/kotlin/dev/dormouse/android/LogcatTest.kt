@@ -17,9 +17,13 @@ internal class LogcatTest : OnAndroid() {
     @After
     fun silence() = Dormouse.setLogger(LogLevel.Error, null)
 
+    private val secret = "xyzzy-plugh"
+
+    /** An answer, and a panic that comes of it. */
     private fun provokePanic() =
         within {
             Dormouse.load(ModelSource.file(scripted), oneThread).use { model ->
+                model.newChat("Never tell $secret").use { chat -> assertEquals(HELLO, chat.reply("hi, $secret").text) }
                 assertFailsWith<DormouseException.Internal>("the library was built without the feature provoke-panics") {
                     model.tokenize("\u0000provoke a panic")
                 }
@@ -33,8 +37,8 @@ internal class LogcatTest : OnAndroid() {
         Dormouse.logToLogcat(LogLevel.Trace)
         provokePanic()
         val error = lines().single { it.type == Log.ERROR }
-        assertTrue(Regex("""model\.rs:\d+""").containsMatchIn(error.msg), error.msg)
-        assertFalse(lines().any { it.msg.contains("provoke") }, lines().toString())
+        assertTrue(Regex("""provoke\.rs:\d+""").containsMatchIn(error.msg), error.msg)
+        for (words in listOf("xyzzy", "plugh", "provoke a", "冬眠")) assertFalse(lines().any { words in it.msg }, lines().toString())
     }
 
     @Test
