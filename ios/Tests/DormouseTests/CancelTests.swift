@@ -90,6 +90,41 @@ extension All {
       #expect(try await chat.reply("hello").finishReason == .endOfTurn)
     }
 
+    /// Cancelled while the template renders, which takes a while in one of them, the text is
+    /// tokenized or the prompt computed: none of it is too early.
+    @Test(arguments: [
+      nil,
+      """
+      {% for i in range(40) %}{% for j in range(1000) %}{% endfor %}{% endfor %}\
+      {% for m in messages %}{{ m.content }}{% endfor %}<|forever|>
+      """,
+    ])
+    func anAnswerIsCancelledWhileItStarts(_ template: String?) async throws {
+      let model = try await scripted(LoadOptions(chatTemplate: template))
+      let chat = try model.newChat(options: ChatOptions(whenFull: .shift()))
+      let text = String(repeating: "tick tock and so on, ", count: 40) + "forever"
+      let tokens = try await model.countTokens(text)
+      #expect((500..<1000).contains(tokens), "\(tokens) tokens")
+      for attempt in 0..<200 {
+        let begun = AsyncStream<Void>.makeStream()
+        // It never ends by itself so soon; where it was not cancelled, it tells otherwise.
+        let stream = answer(
+          to: "\(attempt) \(text)", by: chat, options: ReplyOptions(maxTokens: 3000)
+        ) { begun.continuation.finish() }
+        let task = Task { try await joined(stream) }
+        for await _ in begun.stream {}
+        try await Task.sleep(for: .milliseconds(1 + attempt % 8))
+        chat.cancel()
+        let (metrics, finishReason) = try end(of: try await task.value)
+        #expect(finishReason == .cancelled, "attempt \(attempt)")
+        #expect(metrics.tokensAfterCancel <= 1)
+        try chat.reset()
+      }
+      #expect(try chat.messages == [])
+      let short = try await chat.reply("hello", options: ReplyOptions(maxTokens: 5))
+      #expect(short.metrics.generatedTokens == 5)
+    }
+
     @Test func aClosedAnswerEndsAsUsual() async throws {
       let chat = try await scripted().newChat()
       var events: [Event] = []
@@ -142,47 +177,80 @@ extension All {
       #expect(try await chat.reply("hello").finishReason == .endOfTurn)
     }
 
-    /// Whatever eight tasks do to three chats: it ends, and each error is one that they must expect.
+    /// Whatever eight tasks do to three chats and their model: it ends, and each error is one that
+    /// they must expect.
     @Test func anyOrderOfCallsIsSafe() async throws {
-      let model = try await scripted(LoadOptions(contextLength: 256))
-      let chats = Shared(try (0..<3).map { _ in try model.newChat() })
+      let used = Used()
       let rounds = share(1000) / 8 + 1
       let busy = Shared(0)
-      try await withThrowingTaskGroup(of: Void.self) { group in
-        for seed in 1...8 {
-          group.addTask {
-            var random = Random(seed: UInt64(seed))
-            for _ in 0..<rounds {
-              let place = Int(random.next(below: 3))
-              var chat = chats.with { $0[place] }
-              if chat.isClosed {
-                chat = try model.newChat()
-                chats.with { $0[place] = chat }
-              }
-              do {
-                try await act(on: chat, &random)
-              } catch DormouseError.busy {
-                busy.with { $0 += 1 }
-              } catch DormouseError.closed, is CancellationError {
-              } catch DormouseError.contextFull {
-                try? chat.reset()
-              } catch DormouseError.invalidOptions(let what) where what.contains("no message") {
-                // Another task reset the chat that this one wants another answer of.
+      let saved = Shared(0)
+      let closed = Shared(0)
+      try await withFolder { folder in
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          for seed in 1...8 {
+            group.addTask {
+              var random = Random(seed: UInt64(seed))
+              let file = folder.appendingPathComponent("\(seed).json").path
+              for round in 0..<rounds {
+                let place = Int(random.next(below: 3))
+                do {
+                  let chat = try await used.chat(place)
+                  // Every task has its turns to close the model that all use.
+                  if round % 16 == seed + 3 {
+                    chat.model.close()
+                    closed.with { $0 += 1 }
+                  }
+                  try await act(on: chat, &random)
+                  if random.next(below: 4) == 0 {
+                    try await chat.save(to: file)
+                    saved.with { $0 += 1 }
+                    try await chat.restore(from: file)
+                  }
+                } catch DormouseError.busy {
+                  busy.with { $0 += 1 }
+                } catch DormouseError.closed, is CancellationError {
+                } catch DormouseError.contextFull {
+                  try? await used.chat(place).reset()
+                } catch DormouseError.invalidOptions(let what) where what.contains("no message") {
+                  // Another task reset the chat that this one wants another answer of.
+                }
               }
             }
           }
+          try await group.waitForAll()
         }
-        try await group.waitForAll()
       }
       // Most of them did something.
-      print("\(busy.with { $0 }) of \(8 * rounds) calls met a busy chat")
-      #expect(busy.with { $0 } < 6 * rounds)
-      for chat in chats.with({ $0 }) {
-        chat.cancel()
-        chat.close()
-      }
-      #expect(try await model.newChat().reply("hello").finishReason == .endOfTurn)
+      let met = busy.with { $0 }
+      print(
+        "of \(8 * rounds) calls \(met) met a busy chat; \(saved.with { $0 }) chats were saved, "
+          + "\(closed.with { $0 }) models closed")
+      #expect(met < 6 * rounds)
+      #expect(saved.with { $0 } >= rounds / 8)
+      #expect(closed.with { $0 } >= rounds / 4)
+      let last = try await used.chat(0)
+      last.cancel()
+      last.model.close()
+      #expect(try await used.chat(0).reply("hello").finishReason == .endOfTurn)
     }
+  }
+}
+
+/// A model and its three chats for all tasks, made anew when they are closed.
+private actor Used {
+  private var model: Model?
+  private var chats = [Chat?](repeating: nil, count: 3)
+
+  func chat(_ place: Int) async throws -> Chat {
+    if let chat = chats[place], !chat.isClosed { return chat }
+    if model?.isClosed != false {
+      // Two tasks may come to this at once: the model of one of them is then soon forgotten.
+      model = try await scripted(LoadOptions(contextLength: 256))
+    }
+    guard let model else { throw DormouseError.closed }
+    let chat = try model.newChat()
+    chats[place] = chat
+    return chat
   }
 }
 

@@ -68,14 +68,16 @@ extension All {
       _ = try await chat.reply("hello")
       try await withFolder { folder in
         let missing = folder.appendingPathComponent("missing/chat.json").path
-        guard case .notFound(let what) = try await failure({ try await chat.save(to: missing) }) else {
+        guard case .notFound(let what) = try await failure({ try await chat.save(to: missing) })
+        else {
           Issue.record("not the error for a folder that is not there")
           return
         }
         #expect(what.contains(missing))
         let inTheWay = folder.appendingPathComponent("folder")
         try FileManager.default.createDirectory(at: inTheWay, withIntermediateDirectories: false)
-        guard case .io(_, .some) = try await failure({ try await chat.save(to: inTheWay.path) }) else {
+        guard case .io(_, .some) = try await failure({ try await chat.save(to: inTheWay.path) })
+        else {
           Issue.record("not the error for a folder in the file's place")
           return
         }
@@ -135,6 +137,30 @@ extension All {
       #expect(try chat.messages == [])
     }
 
+    /// A template shows its own words in what it raises, never those of the conversation.
+    @Test(arguments: [
+      ("{{ raise_exception('cannot handle: ' + messages[-1].content) }}", "cannot handle: "),
+      ("{{ raise_exception(messages[-1].content) }}", "refuses the conversation"),
+      ("{{ raise_exception('no: ' + messages[-1].content) }}", "refuses the conversation"),
+      ("{% include messages[-1].content %}", "line 1"),
+      ("{{ messages[-1].content + 5 }}", "line 1"),
+      ("{{ messages[-1].content | snore }}", "snore"),
+    ])
+    func aTemplateDoesNotQuoteTheConversation(_ template: String, _ says: String) async throws {
+      let secret = "pelican walrus"
+      let chat = try await scripted(LoadOptions(chatTemplate: template)).newChat()
+      let error = try await failure { try await chat.reply(secret) }
+      guard case .template(let why) = error else {
+        Issue.record("\(error)")
+        return
+      }
+      #expect(why.contains(says))
+      for part in ["pelican", "walrus"] {
+        #expect(!"\(why) \(error) \(error.localizedDescription)".contains(part))
+      }
+      #expect(try chat.messages == [])
+    }
+
     @Test func outOfMemory() async throws {
       let options = LoadOptions(memory: .bytes(50_000))
       let error = try await failure { try await scripted(options) }
@@ -169,26 +195,30 @@ extension All {
           return
         }
         #expect(what.localizedCaseInsensitiveContains(name))
+        // The engine's own names are not those of the API.
+        #expect(name == "get_weather" || !what.contains("_"))
+      }
+      for (name, sampler) in [
+        ("temperature", SamplerOptions(temperature: -1)), ("top-p", SamplerOptions(topP: 2)),
+        ("min-p", SamplerOptions(minP: -1)),
+        ("repetition penalty", SamplerOptions(repetitionPenalty: 0)),
+        ("presence penalty", SamplerOptions(presencePenalty: .nan)),
+        ("frequency penalty", SamplerOptions(frequencyPenalty: .infinity)),
+        ("top-k", SamplerOptions(topK: -1)),
+        ("logit bias", SamplerOptions(logitBias: [100_000: 1])),
+      ] {
+        try await refused(name) {
+          _ = try await chat.reply("a", options: ReplyOptions(sampler: sampler))
+        }
       }
       try await refused("threads") { _ = try await scripted(LoadOptions(threads: 0)) }
       try await refused("threads") { _ = try await scripted(LoadOptions(threads: -1)) }
-      try await refused("context") { _ = try await scripted(LoadOptions(contextLength: 0)) }
+      try await refused("context length") { _ = try await scripted(LoadOptions(contextLength: 0)) }
       try await refused("context length") {
         _ = try model.newChat(options: ChatOptions(contextLength: -5))
       }
       try await refused("keep") {
         _ = try model.newChat(options: ChatOptions(whenFull: .shift(keep: -1)))
-      }
-      try await refused("temperature") {
-        _ = try await chat.reply(
-          "a", options: ReplyOptions(sampler: SamplerOptions(temperature: -1)))
-      }
-      try await refused("top-k") {
-        _ = try await chat.reply("a", options: ReplyOptions(sampler: SamplerOptions(topK: -1)))
-      }
-      try await refused("logit") {
-        _ = try await chat.reply(
-          "a", options: ReplyOptions(sampler: SamplerOptions(logitBias: [100_000: 1])))
       }
       try await refused("limit on tokens") {
         _ = try await chat.reply("a", options: ReplyOptions(maxTokens: -1))
@@ -262,8 +292,8 @@ extension All {
       #expect(try chat.messages == [.system("Be brief.")])
     }
 
-    /// The library is built so that this text panics.
-    @Test func aPanicIsAnErrorThatTellsItsPlaceAndTheAppLives() async throws {
+    @Test(.enabled(if: provokesPanics, "the library does not panic when it is asked to"))
+    func aPanicIsAnErrorThatTellsItsPlaceAndTheAppLives() async throws {
       let words = "provoke a panic"
       let log = Shared<[String]>([])
       Dormouse.setLogger(.error) { level, target, message in
@@ -277,31 +307,75 @@ extension All {
         Issue.record("\(error)")
         return
       }
-      #expect(place.contains("model.rs:"))
+      #expect(place.contains("provoke.rs:"))
       #expect(!"\(place) \(what) \(error) \(error.localizedDescription)".contains(words))
       let records = log.with { $0 }
-      #expect(records.contains { $0.contains("model.rs:") })
+      #expect(records.contains { $0.contains("provoke.rs:") })
       #expect(!records.contains { $0.contains(words) })
       #expect(try await model.newChat().reply("hello").finishReason == .endOfTurn)
     }
 
-    @Test func theLogHoldsNoWordsOfAConversation() async throws {
-      let log = Shared<[(LogLevel, String)]>([])
-      Dormouse.setLogger(.trace) { level, target, message in
-        log.with { $0.append((level, "\(target): \(message)")) }
+    /// On the thread that computes the chat's replies, and on one that helps it.
+    @Test(
+      .enabled(if: provokesPanics, "the library does not panic when it is asked to"),
+      arguments: ["\u{0}provoke a panic", "\u{0}provoke a panic in a pool task"])
+    func aPanicWhileAReplyIsComputedClosesTheChatAlone(_ words: String) async throws {
+      let model = try await scripted()
+      let (chat, other) = (try model.newChat(), try model.newChat())
+      #expect(try await chat.reply("hello").finishReason == .endOfTurn)
+      for stream in [chat.send(words), model.complete(words)] {
+        let error = try await failure { try await joined(stream) }
+        guard case .internal(let place, let what) = error else {
+          Issue.record("\(error)")
+          continue
+        }
+        #expect(place.contains("provoke.rs:"))
+        #expect(!"\(place) \(what) \(error) \(error.localizedDescription)".contains("provoke a"))
       }
+      #expect(chat.isClosed)
+      #expect(try await failure { try await chat.reply("hello") } == .closed)
+      #expect(!other.isClosed)
+      #expect(!model.isClosed)
+      #expect(try await other.reply("hello").finishReason == .endOfTurn)
+      #expect(try await model.newChat().reply("hello").finishReason == .endOfTurn)
+    }
+
+    /// Of all that the engine logs at the level that logs most, errors and a panic among it.
+    @Test func theLogHoldsNoWordsOfAConversation() async throws {
+      let log = Shared<[String]>([])
+      Dormouse.setLogger(.trace) { _, target, message in
+        log.with { $0.append("\(target): \(message)") }
+      }
+      defer { Dormouse.setLogger(.trace, sink: nil) }
       let model = try await scripted()
       let chat = try model.newChat(system: "pelican")
-      _ = try await chat.reply("hello walrus")
-      _ = try? await chat.reply("a", options: ReplyOptions(templateVariables: "ostrich"))
+      #expect(try await chat.reply("hello walrus").finishReason == .endOfTurn)
+      _ = try await failure {
+        try await chat.reply("a", options: ReplyOptions(templateVariables: "ostrich"))
+      }
+      let quotes = try await scripted(
+        LoadOptions(chatTemplate: "{{ raise_exception('no: ' + messages[-1].content) }}"))
+      _ = try await failure { try await quotes.newChat().reply("heron") }
+      _ = try await failure {
+        try await model.newChat(options: ChatOptions(contextLength: 64))
+          .reply(String(repeating: "magpie ", count: 100))
+      }
       _ = try await model.tokenize("flamingo")
+      if provokesPanics {
+        _ = try await failure { try await model.tokenize("\u{0}provoke a panic") }
+      }
       Dormouse.setLogger(.trace, sink: nil)
-      let records = log.with { $0.map(\.1) }
-      for word in ["pelican", "walrus", "ostrich", "flamingo", "dormouse:"] {
-        #expect(!records.contains { $0.contains(word) && !$0.hasPrefix("dormouse:") })
+      let records = log.with { $0 }
+      #expect(!provokesPanics || records.contains { $0.contains("panic at") })
+      let secrets = ["pelican", "walrus", "ostrich", "heron", "magpie", "flamingo", "provoke a"]
+      for record in records {
+        #expect(!secrets.contains { record.localizedCaseInsensitiveContains($0) }, "\(record)")
       }
       let count = records.count
-      _ = try await chat.reply("hello")
+      if provokesPanics {
+        _ = try await failure { try await model.tokenize("\u{0}provoke a panic") }
+      }
+      #expect(try await chat.reply("hello").finishReason == .endOfTurn)
       #expect(log.with { $0.count } == count)
     }
 
@@ -310,7 +384,8 @@ extension All {
       let chat = try model.newChat()
       for work: @Sendable () async throws -> Void in [
         { _ = try await chat.reply("hello") }, { _ = try await model.tokenize("a") },
-        { _ = try await model.countTokens("a") }, { try await chat.save(to: "/no/such/folder/chat") },
+        { _ = try await model.countTokens("a") },
+        { try await chat.save(to: "/no/such/folder/chat") },
         { _ = try await Dormouse.plan(try tinyModel("tiny.gguf")) },
         { _ = try await joined(model.complete("a")) },
       ] {

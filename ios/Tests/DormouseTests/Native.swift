@@ -7,14 +7,23 @@ import DormouseGenerated
 /// An endless answer whose native events are noted on their way to the stream.
 func endless(_ chat: Chat, noted: Shared<NativeReply?>) -> ReplyStream {
   ReplyStream {
-    let message = DormouseGenerated.Message(
-      role: .user, content: [.text(text: "forever")], reasoning: nil, toolCalls: [],
-      toolCallId: nil, name: nil)
     let reply = NativeReply(
       try await chat.handle.send(
-        messages: [message], settings: try ReplyOptions().generated()))
+        messages: [DormouseMessage.user("forever").generated],
+        settings: try ReplyOptions().generated()))
     noted.with { $0 = reply }
     return reply
+  }
+}
+
+/// As the chat's own stream, but `about` is called last before the engine is.
+func answer(
+  to text: String, by chat: Chat, options: ReplyOptions, about: @escaping @Sendable () -> Void
+) -> ReplyStream {
+  ReplyStream {
+    let (message, settings) = (DormouseMessage.user(text).generated, try options.generated())
+    about()
+    return try await chat.handle.send(messages: [message], settings: settings)
   }
 }
 

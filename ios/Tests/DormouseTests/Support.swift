@@ -9,6 +9,16 @@ import Testing
 /// Whether the long forms of the tests were asked for.
 let long = ProcessInfo.processInfo.environment["DORMOUSE_LONG"] == "1"
 
+#if os(Linux)
+  /// Whether the library panics when it is asked to: that of `cargo xtask bindings` does, what is
+  /// shipped does not.
+  let provokesPanics = true
+#else
+  /// Whether the library panics when it is asked to: that of `cargo xtask bindings` does, what is
+  /// shipped does not.
+  let provokesPanics = ProcessInfo.processInfo.environment["DORMOUSE_PROVOKES_PANICS"] == "1"
+#endif
+
 /// `full` in the long form, a tenth otherwise.
 func share(_ full: Int) -> Int { long ? full : full / 10 }
 
