@@ -15,6 +15,10 @@ cp "$scratch"/*/symbolgraph/Dormouse.symbols.json "$graphs/"
 for extension in "$scratch"/*/symbolgraph/Dormouse@*.symbols.json; do
   if [ -e "$extension" ]; then cp "$extension" "$graphs/"; fi
 done
+if ! command -v docc >/dev/null; then
+  # Xcode has it beside its own tools.
+  docc() { xcrun docc "$@"; }
+fi
 docc convert ios/Sources/Dormouse/Dormouse.docc --additional-symbol-graph-dir "$graphs" \
   --fallback-display-name Dormouse --fallback-bundle-identifier dev.dormouse.Dormouse \
   --warnings-as-errors --output-path "$out"

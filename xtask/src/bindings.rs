@@ -1,5 +1,6 @@
 //! Builds the library for this machine and writes its Kotlin and Swift sides, with all that the
-//! tests of both languages need, into one folder.
+//! tests of both languages need, into one folder; of it, what `Package.swift` builds on goes to
+//! `ios/Generated`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ fn shared_name() -> String {
     format!("{prefix}dormouse_ffi{suffix}")
 }
 
-/// Writes [`folder`] anew.
+/// Writes [`folder`] anew, and `ios/Generated`.
 ///
 /// # Errors
 /// If a part does not build or cannot be written.
@@ -57,8 +58,23 @@ pub(crate) fn run() -> Result<()> {
     let mut models = cargo(&["run", "--release", "--package", "dormouse"]);
     models.args(["--example", "tiny_models", "--"]);
     process::run(models.arg(folder.join("models")))?;
+    place(&folder)?;
     println!("{}", folder.display());
     Ok(())
+}
+
+/// Puts the Swift side where `Package.swift` looks; and on Linux the library, as elsewhere that is
+/// the XCFramework's.
+fn place(folder: &Path) -> Result<()> {
+    if cfg!(not(unix)) {
+        return Ok(());
+    }
+    let mut place = Command::new(process::root().join("ios/toolchain/place.sh"));
+    place.arg(folder.join("swift"));
+    if cfg!(target_os = "linux") {
+        place.arg(folder.join("lib").join("libdormouse_ffi.a"));
+    }
+    process::run(place.current_dir(process::root()))
 }
 
 /// Builds the library and copies it to `lib`, so that a later build with other features leaves it

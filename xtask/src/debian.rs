@@ -9,7 +9,7 @@ use crate::failure::{Failure, Result};
 use crate::process;
 
 /// Whether packages can be installed: this is Debian, and we are root.
-fn can_install() -> bool {
+pub(crate) fn can_install() -> bool {
     let debian = Path::new("/etc/debian_version").is_file();
     let user = Command::new("id").arg("-u").output();
     debian && user.is_ok_and(|output| output.stdout == b"0\n")

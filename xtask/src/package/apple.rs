@@ -14,6 +14,7 @@ use super::macho;
 use super::plist::Value;
 use super::rust::{self, Toolchain};
 use super::xcframework::{self, Slice};
+use crate::bindings;
 use crate::debian;
 use crate::failure::{Failure, Result};
 use crate::process;
@@ -87,7 +88,8 @@ pub(crate) struct Options {
     /// The folder for what is made; `build` by default, where Package.swift looks.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The C header that uniffi generated; that of `cargo xtask bindings` by default.
+    /// The C header that uniffi generated; by default that of `cargo xtask bindings`, which is
+    /// run for it.
     #[arg(long, value_name = "FILE")]
     header: Option<PathBuf>,
 }
@@ -98,16 +100,16 @@ pub(crate) struct Options {
 /// If a tool is missing, a part does not build, or the result is not fit to be shipped.
 pub(crate) fn run(options: &Options) -> Result<()> {
     let root = process::root();
-    let header = options
-        .header
-        .clone()
-        .unwrap_or_else(|| root.join(format!("target/bindings/swift/{MODULE}.h")));
-    if !header.is_file() {
-        let header = header.display();
-        return Err(Failure(format!(
-            "{header} is missing: run `cargo xtask bindings` first"
-        )));
-    }
+    let header = match &options.header {
+        Some(header) if header.is_file() => header.clone(),
+        Some(header) => return Err(Failure(format!("there is no {}", header.display()))),
+        // What an earlier build left there may be of other sources. The generated Swift that
+        // belongs to the header comes to lie where Package.swift looks.
+        None => {
+            bindings::run()?;
+            bindings::folder().join("swift").join(format!("{MODULE}.h"))
+        }
+    };
     let chosen = |target: &&Target| {
         options.targets.is_empty() || options.targets.iter().any(|name| name == target.name)
     };
