@@ -73,13 +73,13 @@ private class UniffiModel(private val handle: ModelHandle) : ModelBridge {
     override fun newChat(options: ChatOptions): ChatBridge = translated { UniffiChat(handle.chat(options.toFfi())) }
 
     override suspend fun complete(prompt: String, options: ReplyOptions): ReplyBridge =
-        awaited { UniffiReply(handle.complete(prompt, options.toFfi())) }
+        awaited { UniffiReply(handle.complete(prompt.wellFormed("the prompt"), options.toFfi())) }
 
     override suspend fun tokenize(text: String, special: Boolean): List<Int> =
-        awaited { handle.tokenize(text, special).map { it.toInt() } }
+        awaited { handle.tokenize(text.wellFormed("the text"), special).map { it.toInt() } }
 
     override fun detokenize(tokens: List<Int>): String =
-        translated { handle.detokenize(tokens.map { natural("token", it) }) }
+        translated { handle.detokenize(tokens.map { natural("a token", it) }) }
 
     override fun close() = handle.released { shut() }
 }
@@ -98,20 +98,20 @@ private class UniffiChat(private val handle: ChatHandle) : ChatBridge {
         awaited { UniffiReply(handle.regenerate(options.toFfi())) }
 
     override suspend fun edit(index: Int, message: Message, options: ReplyOptions): ReplyBridge =
-        awaited { UniffiReply(handle.edit(natural("index", index), message.toFfi(), options.toFfi())) }
+        awaited { UniffiReply(handle.edit(natural("the index", index), message.toFfi(), options.toFfi())) }
 
     override fun messages(): List<Message> = translated { handle.messages().map { it.toApi() } }
 
     override fun setMessages(messages: List<Message>) =
         translated { handle.setMessages(messages.map { it.toFfi() }) }
 
-    override fun setSystem(text: String?) = translated { handle.setSystem(text) }
+    override fun setSystem(text: String?) = translated { handle.setSystem(text?.wellFormed("the system message")) }
 
     override fun reset() = translated { handle.reset() }
 
-    override suspend fun save(path: String) = awaited { handle.save(path) }
+    override suspend fun save(path: String) = awaited { handle.save(path.wellFormed("the path")) }
 
-    override suspend fun restore(path: String) = awaited { handle.restore(path) }
+    override suspend fun restore(path: String) = awaited { handle.restore(path.wellFormed("the path")) }
 
     override fun cancel() = unlessReleased { handle.cancel() }
 

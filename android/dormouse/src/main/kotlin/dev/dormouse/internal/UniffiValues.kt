@@ -61,44 +61,47 @@ private fun ULong.toApi(): Long = coerceAtMost(Long.MAX_VALUE.toULong()).toLong(
 
 internal fun ModelSource.toFfi(): FfiModelSource =
     when (this) {
-        is ModelSource.Path -> FfiModelSource.Path(path)
+        is ModelSource.Path -> FfiModelSource.Path(path.wellFormed("the path"))
         is ModelSource.Descriptor ->
-            FfiModelSource.Descriptor(fd, natural("offset", offset), natural("length", length))
+            FfiModelSource.Descriptor(fd, natural("the offset", offset), natural("the length", length))
     }
 
 internal fun LoadOptions.toFfi(): FfiLoadSettings =
     FfiLoadSettings(
         memoryBudget = memory?.bytes?.toULong(),
-        contextLength = contextLength?.let { natural("contextLength", it) },
-        threads = threads?.let { natural("threads", it) },
+        contextLength = contextLength?.let { natural("the context length", it) },
+        threads = threads?.let { natural("the number of threads", it) },
         energy =
             when (energy) {
                 EnergyPolicy.Performance -> FfiEnergyPolicy.PERFORMANCE
                 EnergyPolicy.Balanced -> FfiEnergyPolicy.BALANCED
                 EnergyPolicy.Saver -> FfiEnergyPolicy.SAVER
             },
-        chatTemplate = chatTemplate,
+        chatTemplate = chatTemplate?.wellFormed("the chat template"),
     )
 
 internal fun ChatOptions.toFfi(): FfiChatSettings =
     FfiChatSettings(
-        system = system,
-        contextLength = contextLength?.let { natural("contextLength", it) },
+        system = system?.wellFormed("the system message"),
+        contextLength = contextLength?.let { natural("the context length", it) },
         whenFull =
             when (val policy = whenFull) {
                 WhenFull.Stop -> FfiWhenFull.Stop
-                is WhenFull.Shift -> FfiWhenFull.Shift(policy.keep?.let { natural("keep", it) })
+                is WhenFull.Shift -> FfiWhenFull.Shift(policy.keep?.let { natural("the number of tokens to keep", it) })
             },
     )
 
 internal fun ReplyOptions.toFfi(): FfiReplySettings =
     FfiReplySettings(
         sampler = sampler.toFfi(),
-        maxTokens = maxTokens?.let { natural("maxTokens", it) },
-        stop = stop,
+        maxTokens = maxTokens?.let { natural("the most tokens of a reply", it) },
+        stop = stop.map { it.wellFormed("a stop text") },
         tools = tools.map { it.toFfi() },
-        templateVariables = thinking?.let { withVariable(templateVariables, "enable_thinking", it) } ?: templateVariables,
+        templateVariables = variables().wellFormed("the template's variables"),
     )
+
+private fun ReplyOptions.variables(): String =
+    thinking?.let { withVariable(templateVariables, "enable_thinking", it) } ?: templateVariables
 
 /** The JSON object [json] with one more member at its end, where it counts most. */
 internal fun withVariable(json: String, name: String, value: Boolean): String {
@@ -116,20 +119,30 @@ internal fun withVariable(json: String, name: String, value: Boolean): String {
 private fun SamplerOptions.toFfi(): FfiSamplerSettings =
     FfiSamplerSettings(
         temperature = temperature,
-        topK = natural("topK", topK),
+        topK = natural("top-k", topK),
         topP = topP,
         minP = minP,
         repetitionPenalty = repetitionPenalty,
         presencePenalty = presencePenalty,
         frequencyPenalty = frequencyPenalty,
-        penaltyLastN = natural("penaltyLastN", penaltyLastN),
-        logitBias = logitBias.mapKeys { (token, _) -> natural("logitBias token", token) },
+        penaltyLastN = natural("the number of tokens that penalties look at", penaltyLastN),
+        logitBias = logitBias.mapKeys { (token, _) -> natural("a token with a bias", token) },
         seed = seed?.toULong(),
     )
 
-private fun Tool.toFfi(): FfiTool = FfiTool(name, description, parameters)
+private fun Tool.toFfi(): FfiTool =
+    FfiTool(
+        name = name.wellFormed("a tool's name"),
+        description = description.wellFormed("a tool's description"),
+        parameters = parameters.wellFormed("a tool's parameters"),
+    )
 
-private fun ToolCall.toFfi(): FfiToolCall = FfiToolCall(id, name, arguments)
+private fun ToolCall.toFfi(): FfiToolCall =
+    FfiToolCall(
+        id = id?.wellFormed("a tool call's id"),
+        name = name.wellFormed("a tool call's name"),
+        arguments = arguments.wellFormed("a tool call's arguments"),
+    )
 
 private fun FfiToolCall.toApi(): ToolCall = ToolCall(name, arguments, id)
 
@@ -145,13 +158,13 @@ internal fun Message.toFfi(): FfiMessage =
         content =
             content.map { part ->
                 when (part) {
-                    is Part.Text -> FfiPart.Text(part.text)
+                    is Part.Text -> FfiPart.Text(part.text.wellFormed("the message"))
                 }
             },
-        reasoning = reasoning,
+        reasoning = reasoning?.wellFormed("the message's reasoning"),
         toolCalls = toolCalls.map { it.toFfi() },
-        toolCallId = toolCallId,
-        name = name,
+        toolCallId = toolCallId?.wellFormed("a tool call's id"),
+        name = name?.wellFormed("a tool's name"),
     )
 
 internal fun FfiMessage.toApi(): Message =
