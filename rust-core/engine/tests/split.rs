@@ -334,7 +334,7 @@ fn no_byte_changed_in_a_part_panics() {
                 std::fs::write(&path, &bytes).unwrap();
                 match open(&folder.part(2 * changed, 3)) {
                     Ok(_) => read += 1,
-                    Err(Error::Internal { what }) => panic!("byte {at}: {what}"),
+                    Err(Error::Internal { what, .. }) => panic!("byte {at}: {what}"),
                     Err(_) => failed += 1,
                 }
             }
