@@ -6,6 +6,7 @@ mod common;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use common::{block_on, greedy, load, load_settings, message, source, tiny_models};
 use dormouse_ffi::{
@@ -532,21 +533,154 @@ fn text_and_tokens() {
     ));
 }
 
+#[test]
+fn a_template_that_refuses_does_not_quote_the_conversation() {
+    let secret = "xyzzy-plugh";
+    for (template, told) in [
+        (
+            "{{ raise_exception('cannot handle: ' + messages[-1].content) }}",
+            "cannot handle:…",
+        ),
+        (
+            "{% include messages[-1].content %}",
+            "template not found in line 1",
+        ),
+    ] {
+        let settings = LoadSettings {
+            chat_template: Some(template.into()),
+            ..load_settings()
+        };
+        let model = try_load(source(&tiny_models().join("scripted.gguf")), settings).unwrap();
+        match send(&chat(&model), secret) {
+            Err(Failure::Template { why }) => assert_eq!(why, told),
+            other => panic!("{:?}", other.err()),
+        }
+    }
+}
+
+/// About 1,500 tokens, which take the scripted model a while.
+fn long_text() -> String {
+    "all work and no play. ".repeat(70)
+}
+
+#[test]
+fn a_cancel_while_an_answer_starts_is_not_lost() {
+    let model = scripted();
+    let chat = chat_of(&model, Some(8192)).unwrap();
+    let text = format!("{}forever", long_text());
+    let mut early = 0;
+    for round in 0..160u64 {
+        // The cancelled one ends by itself, without anybody who pulls.
+        chat.set_messages(Vec::new()).unwrap();
+        let sending = std::thread::scope(|scope| {
+            let sending = scope.spawn(|| send(&chat, &text));
+            std::thread::sleep(Duration::from_micros(round % 8 * 400));
+            early += u64::from(!sending.is_finished());
+            chat.cancel();
+            sending.join().unwrap()
+        });
+        // Before the call it is too soon; that is only told from the others by the reply's going on.
+        let reply = sending.unwrap();
+        if round % 8 > 0 {
+            let (_, reason, after) = finish(&reply).unwrap();
+            assert_eq!(reason, FinishReason::Cancelled, "round {round}");
+            assert!(after <= 1, "round {round}: {after} tokens later");
+        }
+    }
+    assert!(early > 0, "every start was over before it was cancelled");
+    chat.set_messages(Vec::new()).unwrap();
+    assert_eq!(
+        finish(&send(&chat, "think").unwrap()).unwrap().0,
+        "It is 42."
+    );
+}
+
+#[test]
+fn nobody_waits_while_an_answer_starts() {
+    let model = scripted();
+    let chat = chat(&model);
+    // Too long for the context: the template and the tokenizer have all of it to do first.
+    let text = "never too much. ".repeat(200_000);
+    let started = Instant::now();
+    let mut slowest = Duration::ZERO;
+    let result = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| send(&chat, &text).map(drop));
+        while !sending.is_finished() {
+            let asked = Instant::now();
+            assert!(chat.messages().unwrap().is_empty());
+            slowest = slowest.max(asked.elapsed());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        sending.join().unwrap()
+    });
+    assert!(matches!(result, Err(Failure::ContextFull { .. })));
+    let whole = started.elapsed();
+    assert!(slowest < whole / 3, "waited {slowest:?} of {whole:?}");
+    assert!(chat.messages().unwrap().is_empty());
+
+    // The start that is under way fails as any call on a closed chat.
+    let (closing, result) = std::thread::scope(|scope| {
+        let sending = scope.spawn(|| send(&chat, &text).map(drop));
+        std::thread::sleep(whole / 4);
+        let asked = Instant::now();
+        chat.close();
+        (asked.elapsed(), sending.join().unwrap())
+    });
+    assert!(matches!(result, Err(Failure::Closed)), "{result:?}");
+    assert!(closing < whole / 3, "closing took {closing:?} of {whole:?}");
+}
+
+#[test]
+fn a_second_answer_is_refused_while_one_starts_and_waits_once_that_is_cancelled() {
+    let model = scripted();
+    let chat = chat_of(&model, Some(1 << 20)).unwrap();
+    let text = "never too much. ".repeat(20_000);
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(|| send(&chat, &text).map(|reply| finish(&reply)));
+        let mut busy = false;
+        while !busy && !sending.is_finished() {
+            std::thread::sleep(Duration::from_millis(1));
+            busy = matches!(chat.reset(), Err(Failure::Busy));
+        }
+        assert!(busy, "nothing was under way");
+        chat.cancel();
+        chat.reset().unwrap();
+        let (_, reason, _) = sending.join().unwrap().unwrap().unwrap();
+        assert_eq!(reason, FinishReason::Cancelled);
+    });
+    assert!(chat.messages().unwrap().is_empty());
+}
+
 #[cfg(feature = "provoke-panics")]
 #[test]
 fn a_panic_is_an_error_with_its_place_and_the_library_lives() {
     let model = scripted();
-    for _ in 0..2 {
-        match block_on(model.tokenize("\u{0}provoke a panic".into(), false)) {
-            Err(Failure::Internal { place, what }) => {
-                assert!(place.contains("model.rs:"), "{place}");
-                assert!(!format!("{place}{what}").contains("provoke"));
+    let told = |result: Result<(), Failure>| match result {
+        Err(Failure::Internal { place, what }) => {
+            assert!(place.contains("provoke.rs:"), "{place}");
+            assert!(!format!("{place}{what}").contains("provoked"), "{what}");
+        }
+        other => panic!("{other:?}"),
+    };
+    let other = chat(&model);
+    for text in [
+        "\u{0}provoke a panic",
+        "\u{0}provoke a panic in a pool task",
+    ] {
+        for _ in 0..2 {
+            let chat = chat(&model);
+            told(finish(&send(&chat, text).unwrap()).map(drop));
+            assert!(chat.is_closed());
+            assert!(matches!(send(&chat, "hi"), Err(Failure::Closed)));
+            let reply = block_on(model.clone().complete(text.into(), greedy())).unwrap();
+            told(finish(&reply).map(drop));
+            if !text.ends_with("task") {
+                told(block_on(model.tokenize(text.into(), false)).map(drop));
             }
-            other => panic!("{other:?}"),
         }
     }
     assert_eq!(
-        finish(&send(&chat(&model), "think").unwrap()).unwrap().0,
+        finish(&send(&other, "think").unwrap()).unwrap().0,
         "It is 42."
     );
 }
