@@ -321,7 +321,7 @@ internal class ErrorsTest {
     @Test
     fun `what a template says of the conversation is not told, but for its own words`() {
         val own = refusal("{{ raise_exception('cannot handle: ' + messages[-1].content) }}")
-        assertTrue("cannot handle: …" in own.why, own.why)
+        assertTrue("cannot handle:" in own.why && own.why.endsWith("…"), own.why)
         assertTrue("only users" in refusal("{{ raise_exception('only users') }}").why)
         for (words in listOf("messages[-1].content", "'no: ' + messages[-1].content")) {
             val error = refusal("{{ raise_exception($words) }}")
