@@ -4,8 +4,11 @@
 
 mod common;
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use common::{block_on, greedy, load, load_settings, message, source, tiny_models};
@@ -558,6 +561,16 @@ fn a_template_that_refuses_does_not_quote_the_conversation() {
     }
 }
 
+/// A chat whose prompts may be of any length.
+fn long_chat(model: &ModelHandle) -> Arc<ChatHandle> {
+    let settings = ChatSettings {
+        system: None,
+        context_length: None,
+        when_full: WhenFull::Shift { keep: None },
+    };
+    model.chat(settings).unwrap()
+}
+
 /// About 1,500 tokens, which take the scripted model a while.
 fn long_text() -> String {
     "all work and no play. ".repeat(70)
@@ -566,26 +579,32 @@ fn long_text() -> String {
 #[test]
 fn a_cancel_while_an_answer_starts_is_not_lost() {
     let model = scripted();
-    let chat = chat_of(&model, Some(8192)).unwrap();
+    let chat = long_chat(&model);
     let text = format!("{}forever", long_text());
     let mut early = 0;
-    for round in 0..40u64 {
-        // The cancelled one ends by itself, without anybody who pulls.
+    let mut context = Context::from_waker(Waker::noop());
+    for round in 0..160u64 {
         chat.set_messages(Vec::new()).unwrap();
-        let sending = std::thread::scope(|scope| {
-            let sending = scope.spawn(|| send(&chat, &text));
-            std::thread::sleep(Duration::from_micros(round % 8 * 400));
-            early += u64::from(!sending.is_finished());
-            chat.cancel();
-            sending.join().unwrap()
-        });
-        // Before the call it is too soon; that is only told from the others by the reply's going on.
-        let reply = sending.unwrap();
-        if round % 8 > 0 {
-            let (_, reason, after) = finish(&reply).unwrap();
-            assert_eq!(reason, FinishReason::Cancelled, "round {round}");
-            assert!(after <= 1, "round {round}: {after} tokens later");
+        let messages = vec![message(Role::User, &text)];
+        let mut sending = pin!(chat.clone().send(messages, greedy()));
+        if sending.as_mut().poll(&mut context).is_ready() {
+            continue;
         }
+        std::thread::sleep(Duration::from_micros(round % 8 * 400));
+        let reply = match sending.as_mut().poll(&mut context) {
+            Poll::Ready(reply) => {
+                chat.cancel();
+                reply.unwrap()
+            }
+            Poll::Pending => {
+                early += 1;
+                chat.cancel();
+                block_on(sending).unwrap()
+            }
+        };
+        let (_, reason, after) = finish(&reply).unwrap();
+        assert_eq!(reason, FinishReason::Cancelled, "round {round}");
+        assert!(after <= 1, "round {round}: {after} tokens later");
     }
     assert!(early > 0, "every start was over before it was cancelled");
     chat.set_messages(Vec::new()).unwrap();
@@ -633,7 +652,7 @@ fn nobody_waits_while_an_answer_starts() {
 #[test]
 fn a_second_answer_is_refused_while_one_starts_and_waits_once_that_is_cancelled() {
     let model = scripted();
-    let chat = chat_of(&model, Some(1 << 20)).unwrap();
+    let chat = long_chat(&model);
     let text = "never too much. ".repeat(20_000);
     std::thread::scope(|scope| {
         let sending = scope.spawn(|| send(&chat, &text).map(|reply| finish(&reply)));

@@ -7,6 +7,14 @@ use dormouse::Error;
 use dormouse::template::ChatTemplate;
 use serde_json::Value;
 
+/// Whether `why` is `words` as far as they are the template's own.
+fn raised(why: &str, words: &str) -> bool {
+    match why.strip_suffix('…') {
+        Some(beginning) => words.starts_with(beginning),
+        None => why.contains(words),
+    }
+}
+
 #[test]
 fn templates_render_as_in_jinja2() {
     let path = concat!(
@@ -34,7 +42,7 @@ fn templates_render_as_in_jinja2() {
         let ours = templates[name].render_variables(variables, Some(now));
         let good = match (&ours, case["output"].as_str(), case["error"].as_str()) {
             (Ok(text), Some(expected), None) => text == expected,
-            (Err(Error::Template { why }), None, Some(words)) => why.contains(words),
+            (Err(Error::Template { why }), None, Some(words)) => raised(why, words),
             _ => false,
         };
         if !good {
