@@ -105,7 +105,12 @@ impl ChatHandle {
                 begin(chat)
             })?;
             listed.begun(start.cancel_handle());
-            Ok(Reply::new(start.run()?, chat.session.clone()))
+            let generation = start.run().map_err(|error| match error {
+                // Whatever else was wrong with it, nobody will answer.
+                _ if chat.session.is_closed() => Error::Closed,
+                other => other.into(),
+            })?;
+            Ok(Reply::new(generation, chat.session.clone()))
         })
         .await
     }

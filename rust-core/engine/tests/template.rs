@@ -171,20 +171,12 @@ fn no_error_quotes_the_conversation() {
             "{{ no_function(messages[-1].content) }}",
             "no_function is unknown",
         ),
-        (
-            "{{ {messages[-1].content: 1} | tojson(indent=messages[-1].content) }}",
-            "line 1",
-        ),
         ("{{ messages[-1].content | round }}", "line 1"),
         ("{{ messages[-1].content | dictsort }}", "line 1"),
         ("{{ '%d' % messages[-1].content }}", "line 1"),
         ("{{ strftime_now(messages[-1].content) }}", ""),
     ] {
-        let template = match ChatTemplate::new(source, "<s>", "</s>") {
-            Ok(template) => template,
-            // Some are refused before there is a conversation.
-            Err(_) => continue,
-        };
+        let template = ChatTemplate::new(source, "<s>", "</s>").unwrap();
         match template.render(&[Message::user(secret)], &RenderOptions::default()) {
             Err(Error::Template { why }) => {
                 assert!(
@@ -193,11 +185,7 @@ fn no_error_quotes_the_conversation() {
                 );
                 assert!(why.contains(told), "{source}: {why}");
             }
-            Ok(_) => {
-                if !told.is_empty() {
-                    eprintln!("RENDERS {source}");
-                }
-            }
+            Ok(_) => assert_eq!(told, "", "{source} renders"),
             Err(other) => panic!("{source}: {other}"),
         }
     }
