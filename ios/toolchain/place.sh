@@ -36,8 +36,12 @@ fi
 put "$target/new.swift" "$target/Swift/DormouseGenerated.swift"
 cp "$1/DormouseFFI.h" "$target/new.h"
 put "$target/new.h" "$target/C/DormouseFFI.h"
-if [ $# = 2 ]; then
+if [ $# = 2 ] && ! cmp -s "$2" "$target/lib/libdormouse_ffi.a"; then
   mkdir -p "$target/lib"
   cp "$2" "$target/new.a"
-  put "$target/new.a" "$target/lib/libdormouse_ffi.a"
+  mv "$target/new.a" "$target/lib/libdormouse_ffi.a"
+  # SwiftPM does not know what the linker found: what has the old one in it is to be linked anew.
+  build=$target/../../.build
+  rm -rf "$build"/*/debug/*.xctest "$build"/*/release/*.xctest
+  rm -f "$build"/bench/*/*/dormouse-bench
 fi

@@ -25,7 +25,7 @@ refuse() {
   echo "no swift on the PATH, and it cannot be set up here: $1; see https://www.swift.org/install" >&2
   exit 3
 }
-[ -e /etc/debian_version ] || refuse "this is not Debian"
+grep -qx 'ID="\{0,1\}debian"\{0,1\}' /etc/os-release 2>/dev/null || refuse "this is not Debian"
 [ "$(id -u)" = 0 ] || refuse "that takes root"
 
 if ! command -v mmdebstrap >/dev/null; then

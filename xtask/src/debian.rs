@@ -8,8 +8,23 @@ use std::process::Command;
 use crate::failure::{Failure, Result};
 use crate::process;
 
-/// Whether packages can be installed: this is Debian, and we are root.
-pub(crate) fn can_install() -> bool {
+/// Whether packages are installed without being asked to: as [`can_install`], and on Debian itself,
+/// as what is set up there does not all work on its relatives.
+pub(crate) fn installs_unasked() -> bool {
+    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
+    can_install() && names_debian(&release)
+}
+
+/// Whether an os-release file (freedesktop.org's format) is that of Debian.
+fn names_debian(release: &str) -> bool {
+    release
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("ID="))
+        .any(|id| id.trim_matches('"') == "debian")
+}
+
+/// Whether packages can be installed: this is Debian or a relative, and we are root.
+fn can_install() -> bool {
     let debian = Path::new("/etc/debian_version").is_file();
     let user = Command::new("id").arg("-u").output();
     debian && user.is_ok_and(|output| output.stdout == b"0\n")
@@ -76,4 +91,20 @@ pub(crate) fn unpack(package: &str, architecture: &str, folder: &Path) -> Result
         .find(|path| path.extension().is_some_and(|ext| ext == "deb"))
         .ok_or_else(|| Failure(format!("apt-get left no archive of {name}")))?;
     process::run(Command::new("dpkg").arg("-x").arg(&archive).arg(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debian_is_told_from_its_relatives() {
+        assert!(names_debian(
+            "PRETTY_NAME=\"Debian\"\nID=debian\nVERSION_ID=\"12\"\n"
+        ));
+        assert!(names_debian("ID=\"debian\""));
+        assert!(!names_debian("ID=ubuntu\nID_LIKE=debian\n"));
+        assert!(!names_debian("VERSION_ID=debian\n"));
+        assert!(!names_debian(""));
+    }
 }

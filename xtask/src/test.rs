@@ -47,7 +47,7 @@ fn suite_list() -> String {
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let setup = Setup {
         long: options.long,
-        install: options.require_all || debian::can_install(),
+        install: options.require_all || debian::installs_unasked(),
     };
     let lines: Vec<Line> = chosen(&options.only)
         .map(|suite| run_suite(suite, &setup))

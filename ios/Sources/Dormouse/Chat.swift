@@ -130,7 +130,8 @@ public final class Chat: Sendable {
     return ReplyStream { [self] in try await start(self, try options.generated()) }
   }
 
-  /// The history, an answer that is being computed as far as it has come.
+  /// The history, an answer that is being computed as far as it has come; one that is being started
+  /// is no part of it yet, nor is what it answers.
   ///
   /// - Throws: ``DormouseError/closed``.
   public var messages: [Message] {
@@ -200,8 +201,8 @@ public final class Chat: Sendable {
     }
   }
 
-  /// Cancels the answer that runs, if one does, within one token. Its stream ends as usual, with
-  /// ``FinishReason/cancelled``.
+  /// Cancels the answer that runs, if one does, within one token; one that is being started ends as
+  /// soon as it begins. Its stream ends as usual, with ``FinishReason/cancelled``.
   public func cancel() {
     handle.cancel()
   }
@@ -214,7 +215,8 @@ public final class Chat: Sendable {
     handle.close()
   }
 
-  /// Whether it was closed, by itself or with its model.
+  /// Whether it was closed: by ``close()``, with its model, or by a defect of Dormouse while it
+  /// computed (``DormouseError/internal(place:what:)``).
   public var isClosed: Bool { handle.isClosed() }
 }
 

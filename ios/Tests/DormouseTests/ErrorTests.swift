@@ -139,7 +139,7 @@ extension All {
 
     /// A template shows its own words in what it raises, never those of the conversation.
     @Test(arguments: [
-      ("{{ raise_exception('cannot handle: ' + messages[-1].content) }}", "cannot handle: "),
+      ("{{ raise_exception('cannot handle: ' + messages[-1].content) }}", "cannot handle:"),
       ("{{ raise_exception(messages[-1].content) }}", "refuses the conversation"),
       ("{{ raise_exception('no: ' + messages[-1].content) }}", "refuses the conversation"),
       ("{% include messages[-1].content %}", "line 1"),
