@@ -1,5 +1,6 @@
 package dev.dormouse
 
+import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.delay
@@ -10,6 +11,7 @@ import kotlinx.coroutines.runBlocking
 import java.lang.management.ManagementFactory
 import java.util.Collections
 import java.util.concurrent.CountDownLatch
+import java.util.concurrent.TimeUnit
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertTrue
@@ -37,15 +39,18 @@ internal class ThreadsTest {
                 // As many as Dispatchers.IO has threads by default, all of them held before the first asks.
                 val held = CountDownLatch(64)
                 val texts = Collections.synchronizedList(mutableListOf<String>())
-                coroutineScope {
-                    repeat(70) {
-                        launch(Dispatchers.IO) {
-                            held.countDown()
-                            held.await()
-                            runBlocking { model.newChat().use { texts += it.reply("hi").text } }
-                        }
+                val answered = CountDownLatch(70)
+                // Not children of this coroutine, which would wait for them for ever if they hang.
+                val callers = CoroutineScope(Dispatchers.IO)
+                repeat(70) {
+                    callers.launch {
+                        held.countDown()
+                        held.await()
+                        runBlocking { model.newChat().use { texts += it.reply("hi").text } }
+                        answered.countDown()
                     }
                 }
+                assertTrue(answered.await(40, TimeUnit.SECONDS), "${answered.count} replies did not end")
                 assertEquals(List(70) { hello }, texts.toList())
             }
         }
@@ -88,12 +93,14 @@ internal class ThreadsTest {
             val unnamedBefore = liveThreads().unnamed()
             val before = startedThreads()
             repeat(10) {
-                Dormouse.load(scripted, twoThreads, onProgress = { assertEquals(emptySet(), liveThreads().unnamed() - unnamedBefore) }).close()
+                val loaded =
+                    Dormouse.load(scripted, twoThreads) { assertEquals(emptySet(), liveThreads().unnamed() - unnamedBefore) }
+                loaded.use { model -> model.newChat().use { chat -> chat.reply("hi") } }
             }
             val started = startedThreads() - before
             println("threads started by 10 loads: $started")
-            // Each model's compute pool is its own.
-            assertTrue(started <= 10 + FEW, "$started threads for 10 loads")
+            // Each model's compute pool is its own, and so is each chat's thread.
+            assertTrue(started in 10..20 + FEW, "$started threads for 10 loads")
         }
 
     @Test
