@@ -4,9 +4,9 @@
 mod common;
 mod tiny;
 
-use dormouse::Result;
 use dormouse::gguf::Builder;
 use dormouse::model::{ContextOptions, KvType, LoadOptions, memory_plan};
+use dormouse::{Error, Result};
 use tiny::{Tiny, Value};
 
 /// The error's kind and sentence, which must name `place`.
@@ -163,5 +163,18 @@ fn missing_or_impossible_parts_of_a_model_are_named() {
             "CorruptModel",
             &format!("{name}: its shape is"),
         );
+    }
+}
+
+#[test]
+fn weights_that_are_no_numbers_end_the_reply_with_an_error() {
+    for wrong in [f32::NAN, f32::INFINITY] {
+        let mut tiny = Tiny::llama(9);
+        tiny.tensor("blk.0.ffn_down.weight").values.fill(wrong);
+        let model = tiny.load().unwrap();
+        let session = dormouse::Session::new(&model, dormouse::SessionOptions::default()).unwrap();
+        let options = dormouse::GenerateOptions::default();
+        let error = session.complete("a", &options).unwrap().text().unwrap_err();
+        assert!(matches!(error, Error::CorruptModel { .. }), "{error}");
     }
 }

@@ -72,7 +72,7 @@ impl Sampler {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] when `mask` and logit bias leave no token,
-    /// [`Error::Internal`] when the logits are not numbers (NaN or positive infinity).
+    /// [`Error::CorruptModel`] when the logits are not numbers (NaN or positive infinity).
     pub fn sample(
         &mut self,
         logits: &mut [f32],
@@ -84,8 +84,9 @@ impl Sampler {
             .iter()
             .fold(false, |bad, l| bad | l.is_nan() | (*l == f32::INFINITY))
         {
-            return Err(Error::internal(
-                "the model computed a logit that is not a finite number",
+            return Err(Error::corrupt(
+                "the weights",
+                "a logit computed from them is not a finite number",
             ));
         }
         self.bias(logits)?;

@@ -132,7 +132,7 @@ fn broken_logits_are_an_error() {
             let error = sampler(change)
                 .sample(&mut [0.0, bad, 1.0], &[], None)
                 .unwrap_err();
-            assert!(matches!(error, Error::Internal { .. }), "{error}");
+            assert!(matches!(error, Error::CorruptModel { .. }), "{error}");
         }
         let error = sampler(change)
             .sample(&mut [f32::NEG_INFINITY; 3], &[], None)
