@@ -41,7 +41,7 @@ fn wrong_command_lines_exit_with_2() {
             &["run", "-m", m, "-p", "x", "--temperature", "-1"],
             "temperature",
         ),
-        (&["run", "-m", m, "-p", "x", "--top-p", "1.5"], "top_p"),
+        (&["run", "-m", m, "-p", "x", "--top-p", "1.5"], "top-p"),
         (&["run", "-m", m, "-p", "x", "--threads", "0"], "threads"),
         (&["run", "-m", m, "-p", "x", "--var", "a=b"], "JSON"),
         (

@@ -34,7 +34,7 @@ fn a_split_model_is_inspected_as_one() {
     let part = |no: u16| folder.file(&format!("m-{:05}-of-00002.gguf", no + 1));
     let keyed = |builder: Builder, no: u16| {
         let builder = builder.u16("split.no", no).u16("split.count", 2);
-        builder.i32("split.tensors.count", 12)
+        builder.i32("split.tensors.count", 13)
     };
     keyed(tiny_model(), 0).write(part(0)).unwrap();
     let missing = expect(3, &["inspect", &part(0)]).stderr;
