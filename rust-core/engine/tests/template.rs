@@ -294,6 +294,35 @@ fn fails_soon(source: &str) {
 }
 
 #[test]
+fn a_large_text_in_many_places_fails_soon() {
+    let large = "{% set s = 'a' * 900000 %}";
+    let control = "{% set s = '\\x01' * 900000 %}";
+    for source in [
+        "{% set x = ('{a}' * 60000).format(a='a' * 150000) %}".to_owned(),
+        "{% set x = ('{0}' * 30000).format('a' * 150000) %}".to_owned(),
+        "{% set x = ('%(a)s' * 30000) % {'a': 'a' * 150000} %}".to_owned(),
+        "{% set x = ('%s' * 500) % ((('a' * 900000),) * 500) %}".to_owned(),
+        format!("{control}{{% set x = ([s] * 500) | upper %}}"),
+        format!("{control}{{% set x = [s] * 510 ~ '' %}}"),
+        format!("{large}{{% set x = ([s] * 500) | upper %}}"),
+        format!("{large}{{% set x = [s] * 500 ~ '' %}}"),
+        format!("{large}{{% set x = {{'a': [s] * 500}} | lower %}}"),
+        format!(
+            "{large}{{% set l = [{}] %}}{{{{ l | upper }}}}",
+            "s, ".repeat(400)
+        ),
+        format!("{large}{{{{ raise_exception([s] * 500) }}}}"),
+    ] {
+        fails_soon(&source);
+    }
+    // Each character is looked for in the others.
+    let start = Instant::now();
+    let strip = "{% set s = 'a' * 130000 %}{% set t = 'b' * 130000 ~ 'a' %}{{ s.strip(t) }}";
+    assert!(render(strip).is_ok_and(|text| text.is_empty()) || render(strip).is_err());
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
 fn whatever_is_done_often_with_large_values_fails_soon() {
     let text = "{% set ns = namespace(s='aaaaaaaa') %}{% for i in range(15) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}";
     let list = "{% set l = range(30000) | list %}";

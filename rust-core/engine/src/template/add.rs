@@ -1,5 +1,5 @@
-//! The operator `+` as the filter that `rewrite` puts in its place, and what adds besides it; and
-//! minijinja's own operators, for the values that need nothing else.
+//! The operators `+` and `*` as the filters that `rewrite` puts in their place, and what adds besides
+//! them; and minijinja's own operators, for the values that need nothing else.
 
 use std::sync::LazyLock;
 
@@ -7,9 +7,9 @@ use minijinja::value::{Kwargs, Tuple, ValueKind};
 use minijinja::{Environment, Error, Expression, State, Value, context};
 
 use super::filters::escaped;
-use super::held::hold;
+use super::held::{BYTES_PER_FUEL, hold};
 use super::refusal::refused;
-use super::rewrite::SUM;
+use super::rewrite::{SUM, TIMES};
 
 /// Items of a new list that one step pays for: with 24 bytes each, about as much as other memory.
 const ITEMS_PER_FUEL: usize = 8;
@@ -17,6 +17,7 @@ const ITEMS_PER_FUEL: usize = 8;
 /// Adds everything here to an environment.
 pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter(SUM, add);
+    environment.add_filter(TIMES, times);
     environment.add_filter("sum", sum);
     // Joins lists lazily as minijinja's `+` does, and no other Jinja has it.
     environment.remove_filter("chain");
@@ -57,6 +58,51 @@ fn join(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
     } else {
         Value::from(items)
     })
+}
+
+/// `a * b`: texts and lists are repeated once that is paid for, the rest is minijinja's.
+fn times(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
+    let repeated = |value: &Value| value.as_str().is_some() || is_list(value);
+    let (what, count) = match (repeated(a), repeated(b)) {
+        (true, false) => (a, b),
+        (false, true) => (b, a),
+        _ => return product(a, b),
+    };
+    let Some(count) = count.as_i64().filter(|_| count.is_integer()) else {
+        return product(a, b);
+    };
+    let count = usize::try_from(count).unwrap_or(0);
+    let pay = |size: usize, per_fuel: usize| {
+        state.consume_fuel((size.saturating_mul(count) / per_fuel) as u64)
+    };
+    if let Some(text) = what.as_str() {
+        pay(text.len(), BYTES_PER_FUEL)?;
+        let text = text.repeat(count);
+        return Ok(if what.is_safe() {
+            Value::from_safe_string(text)
+        } else {
+            Value::from(text)
+        });
+    }
+    let items: Vec<Value> = what.try_iter()?.collect();
+    pay(items.len(), ITEMS_PER_FUEL)?;
+    let all: Vec<Value> = std::iter::repeat_n(&items, count)
+        .flatten()
+        .cloned()
+        .collect();
+    let list = if what.is_tuple() {
+        Value::from(Tuple::from(all))
+    } else {
+        Value::from(all)
+    };
+    hold(state, &list)?;
+    Ok(list)
+}
+
+/// minijinja's own `*`.
+fn product(a: &Value, b: &Value) -> Result<Value, Error> {
+    static PRODUCT: Operator = LazyLock::new(|| operator("a * b"));
+    apply(&PRODUCT, a, b)
 }
 
 /// minijinja's own `+`.

@@ -4,6 +4,7 @@ use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
 
 use super::args::Args;
+use super::held::{longest_text, pay_for_walk};
 use super::python::{check_widths, pay};
 use super::python_str::{lines, pad};
 use super::python_text::text;
@@ -162,6 +163,9 @@ fn remainder(state: &mut State<'_, '_>, a: &Value, b: &Value) -> Result<Value, E
             arg
         }));
     }
+    // A value can be named in every place.
+    pay_for_walk(state, b)?;
+    pay(state, conversions(format).saturating_mul(longest_text(b)?))?;
     let filled = filters::format(state, &Value::from(format), Rest(shown))?;
     Ok(match filled.as_str() {
         Some(text) if a.is_safe() => Value::from_safe_string(text.to_owned()),

@@ -17,7 +17,10 @@ const NODES_PER_FUEL: usize = 8;
 /// The same when it is compared or hashed, which takes longer than walking it.
 const COMPARED_PER_FUEL: usize = 1;
 /// Bytes of text that one unit of fuel pays for.
-const BYTES_PER_FUEL: usize = 64;
+pub(super) const BYTES_PER_FUEL: usize = 64;
+/// The same where a text is only referred to: whoever turns a list into text writes it out for each
+/// time that it is in there.
+const HELD_BYTES_PER_FUEL: usize = 512;
 /// How deep values may lie in one another.
 pub(super) const MAX_NESTING: usize = 64;
 /// Nodes of a value that a template builds for an empty conversation. At 70 ns to compare one, all
@@ -156,6 +159,25 @@ pub(super) fn hold(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     walk(state, value, most, NODES_PER_FUEL)
 }
 
+/// Bytes of the longest text in a value, which was walked before.
+pub(super) fn longest_text(value: &Value) -> Result<usize, Error> {
+    if let Some(text) = value.as_str() {
+        return Ok(text.len());
+    }
+    let mut longest = 0;
+    if is_container(value) {
+        for item in value.try_iter()? {
+            let inner = if value.kind() == ValueKind::Map {
+                longest_text(&value.get_item(&item)?)?
+            } else {
+                longest_text(&item)?
+            };
+            longest = longest.max(inner);
+        }
+    }
+    Ok(longest)
+}
+
 /// Pays for comparing or hashing a value, however large it is.
 pub(super) fn pay_for_walk(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     if let Some(text) = value.as_str() {
@@ -211,12 +233,13 @@ impl Walk<'_, '_, '_> {
         if self.nodes.is_multiple_of(self.per_fuel) {
             self.state.consume_fuel(1)?;
         }
-        if let Some(text) = value
-            .as_str()
-            .filter(|_| self.per_fuel == COMPARED_PER_FUEL)
-        {
-            self.state
-                .consume_fuel((text.len() / BYTES_PER_FUEL) as u64)?;
+        if let Some(text) = value.as_str() {
+            let per_fuel = if self.per_fuel == COMPARED_PER_FUEL {
+                BYTES_PER_FUEL
+            } else {
+                HELD_BYTES_PER_FUEL
+            };
+            self.state.consume_fuel((text.len() / per_fuel) as u64)?;
         }
         self.nodes += 1;
         if self.nodes > self.most {

@@ -10,7 +10,7 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value}
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::filters::escaped;
-use super::held::pay_for_walk;
+use super::held::{longest_text, pay_for_walk};
 use super::python_json::tojson;
 use super::python_str::string_method;
 use super::python_text::text;
@@ -120,8 +120,11 @@ fn method(
         pay(state, text.len().saturating_add(given))?;
         if name == "format" {
             check_widths(text)?;
+            // An argument can be named in every place.
+            let places = text.bytes().filter(|byte| *byte == b'{').count();
             for arg in args {
                 pay_for_walk(state, arg)?;
+                pay(state, places.saturating_mul(longest_text(arg)?))?;
             }
         }
         if let Some(result) = string_method(state, text, name, args)? {

@@ -2,6 +2,7 @@
 //!
 //! Python counts characters where Rust counts bytes, and knows more line ends and spaces.
 
+use std::collections::HashSet;
 use std::sync::LazyLock;
 
 use minijinja::value::Tuple;
@@ -172,7 +173,7 @@ pub(super) fn lines(text: &str, keep_ends: bool) -> Vec<&str> {
 /// `strip`, `lstrip`, `rstrip`.
 fn strip<'t>(text: &'t str, name: &str, args: &[Value]) -> Result<&'t str, Error> {
     let args = Args::new(args, &["chars"])?;
-    let chars: Option<Vec<char>> = args.text(0)?.map(|chars| chars.chars().collect());
+    let chars: Option<HashSet<char>> = args.text(0)?.map(|chars| chars.chars().collect());
     let strips = |c: char| {
         chars
             .as_ref()

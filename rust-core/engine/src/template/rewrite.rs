@@ -2,8 +2,9 @@
 //!
 //! - `a + b` becomes `(a)|__sum(b)`: minijinja's own `+` joins lists lazily and for free, so that
 //!   forty doublings are a list of 2^40.
-//! - `[a, b]`, `{'k': a}`, `(a, b)` and `a * b` become `([a, b]|__held)` and so on, and what is put
-//!   into a namespace goes through `__kept`: forty lists `[l, l]` are a tree of 2^40, which
+//! - `a * b` becomes `(a)|__times(b)`, as it can repeat a list or a text.
+//! - `[a, b]`, `{'k': a}` and `(a, b)` become `([a, b]|__held)` and so on, and what is put into a
+//!   namespace goes through `__kept`: forty lists `[l, l]` are a tree of 2^40, which
 //!   minijinja compares item by item (see `held`).
 //! - `a == b` becomes `a == (b)|__compared`, and `a[b]` becomes `a[(b)|__compared]`: comparing and
 //!   hashing take the time that a walk takes.
@@ -31,6 +32,7 @@ pub(super) const HELD: &str = "__held";
 pub(super) const KEPT: &str = "__kept";
 pub(super) const COMPARED: &str = "__compared";
 pub(super) const REMAINDER: &str = "__rem";
+pub(super) const TIMES: &str = "__times";
 pub(super) const WALKED: &str = "__walked";
 pub(super) const AT: &str = "__at";
 pub(super) const SLICE: &str = "__slice";

@@ -146,19 +146,25 @@ impl Tag {
                 self.end_term()?;
                 self.ended = false;
             }
-            "%" => {
-                self.close_remainder()?;
+            "%" | "*" => {
+                self.close_factor()?;
                 let frame = self.frame()?;
-                frame.remainder = true;
+                frame.factor = true;
                 let term = frame.term.ok_or(Unread)?;
                 self.insert(term, "(");
                 self.insert(self.last_end, ")");
-                self.replace(start, "|__rem(");
+                self.replace(
+                    start,
+                    if symbol == "%" {
+                        "|__rem("
+                    } else {
+                        "|__times("
+                    },
+                );
                 self.ended = false;
             }
-            "*" | "/" | "//" => {
-                self.close_remainder()?;
-                self.frame()?.product |= symbol == "*";
+            "/" | "//" => {
+                self.close_factor()?;
                 self.ended = false;
             }
             "**" => self.ended = false,

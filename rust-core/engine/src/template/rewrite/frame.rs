@@ -21,16 +21,14 @@ pub(super) struct Frame {
     pub(super) summed: bool,
     /// The filter's bracket is open.
     pub(super) pending: bool,
-    /// The chain has a product, which can be a list repeated.
-    pub(super) product: bool,
     /// The chain is compared with what is before it, or is an index.
     pub(super) compared: bool,
     /// The chain has more than numbers and strings.
     pub(super) varied: bool,
-    /// Where the factors began: what `%` has on its left.
+    /// Where the factors began: what `%` and `*` have on their left.
     pub(super) term: Option<usize>,
-    /// The bracket of the filter for `%` is open.
-    pub(super) remainder: bool,
+    /// The bracket of the filter for `%` or `*` is open.
+    pub(super) factor: bool,
     /// Where the operand began, without its sign: what an index has on its left.
     pub(super) primary: Option<usize>,
     /// Where the argument of a test began that has no brackets, and whether it needs them.
@@ -60,11 +58,10 @@ impl Frame {
             start: None,
             summed: false,
             pending: false,
-            product: false,
             compared: false,
             varied: false,
             term: None,
-            remainder: false,
+            factor: false,
             primary: None,
             bare: None,
             index: None,

@@ -67,9 +67,9 @@ impl Tag {
         });
     }
 
-    /// Closes the bracket of the filter for `%` after the operand that the last token ended.
-    pub(super) fn close_remainder(&mut self) -> Result<(), Unread> {
-        if std::mem::take(&mut self.frame()?.remainder) {
+    /// Closes the bracket of the filter for `%` or `*` after the operand that the last token ended.
+    pub(super) fn close_factor(&mut self) -> Result<(), Unread> {
+        if std::mem::take(&mut self.frame()?.factor) {
             if !self.ended {
                 return Err(Unread);
             }
@@ -80,7 +80,7 @@ impl Tag {
 
     /// Ends the factors: what comes binds looser than `*`.
     pub(super) fn end_term(&mut self) -> Result<(), Unread> {
-        self.close_remainder()?;
+        self.close_factor()?;
         self.frame()?.term = None;
         Ok(())
     }
@@ -109,17 +109,12 @@ impl Tag {
         let frame = self.frame()?;
         let start = frame.start.take();
         let varied = std::mem::take(&mut frame.varied);
-        // A sum's filter has held its products already.
-        let summed = std::mem::take(&mut frame.summed);
-        let held = std::mem::take(&mut frame.product) && !summed;
+        frame.summed = false;
         let index = frame.open == "[" && frame.literal.is_none();
         let compared = std::mem::replace(&mut frame.compared, index) && varied;
-        if let Some(start) = start.filter(|_| held || compared) {
+        if let Some(start) = start.filter(|_| compared) {
             self.insert(start, "(");
-            self.insert(
-                self.last_end,
-                if held { ")|__held" } else { ")|__compared" },
-            );
+            self.insert(self.last_end, ")|__compared");
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ fn a_chain_adds_from_left_to_right() {
 #[test]
 fn operands_are_what_binds_tighter_than_a_sum() {
     for (source, expected) in [
-        ("{{a*b+c~d}}", "{{(a*b)|__sum(c~d)}}"),
+        ("{{a*b+c~d}}", "{{((a)|__times(b))|__sum(c~d)}}"),
         ("{{ -a+-b**c//d%e}}", "{{ (-a)|__sum((-b**c//d)|__rem(e))}}"),
         (
             "{{a|f(1)|g+b|h(c+1)}}",
@@ -104,7 +104,7 @@ fn what_is_built_is_held() {
         ("{{x is in [a]}}", "{{x is in ([a]|__held)}}"),
         (
             "{{ -a*2-b}} {{f(*a,b=c*d)}}",
-            "{{ (-a*2-b)|__held}} {{f(*a,b=(c*d)|__held)}}",
+            "{{ (-a)|__times(2)-b}} {{f(*a,b=(c)|__times(d))}}",
         ),
         (
             "{%set x=a,%}{%set x=a%}{%set x.y=a if b else c%}",
@@ -134,7 +134,7 @@ fn what_is_compared_pays() {
         ),
         (
             "{{a==b+c==d*e}}",
-            "{{a==((b)|__sum(c))|__compared==(d*e)|__held}}",
+            "{{a==((b)|__sum(c))|__compared==((d)|__times(e))|__compared}}",
         ),
     ] {
         assert_eq!(rewritten(source), expected);
@@ -169,7 +169,7 @@ fn indices_and_remainders_are_filters() {
         ),
         (
             "{{a%b%c*d%e~f%g}}",
-            "{{((((a)|__rem(b))|__rem(c)*d)|__rem(e)~(f)|__rem(g))|__held}}",
+            "{{((((a)|__rem(b))|__rem(c))|__times(d))|__rem(e)~(f)|__rem(g)}}",
         ),
         (
             "{{a if b==(c)else d}}{{1}}",
