@@ -59,7 +59,7 @@ impl Yarn {
     }
 
     fn magnitude(self) -> f32 {
-        1.0 + 0.1 * self.factor.ln()
+        (1.0 + 0.1 * f64::from(self.factor).ln()) as f32
     }
 }
 
