@@ -1,8 +1,12 @@
 //! Running other programs, and saying so.
 
+use std::collections::VecDeque;
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Result};
 
@@ -66,6 +70,71 @@ pub(crate) fn stream(command: &mut Command) -> Result<()> {
     }
 }
 
+/// As [`stream`], and keeps the last lines of what the command printed in `tail`, so that they can be
+/// told once more where a long log is read: at its end. A terminal is left to the command itself.
+///
+/// # Errors
+/// If it cannot be started or does not succeed.
+pub(crate) fn stream_keeping(command: &mut Command, tail: &mut Vec<String>) -> Result<()> {
+    if std::io::stderr().is_terminal() {
+        return stream(command);
+    }
+    let shown = show(command);
+    eprintln!("$ {shown}");
+    let status =
+        tee(command, tail).map_err(|error| Failure(format!("cannot start `{shown}`: {error}")))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(Failure(format!("`{shown}` failed: {status}")))
+    }
+}
+
+/// Lines that are kept of a command's output.
+const TAIL: usize = 120;
+
+fn tee(command: &mut Command, tail: &mut Vec<String>) -> std::io::Result<ExitStatus> {
+    let (reader, writer) = std::io::pipe()?;
+    command.stdout(writer.try_clone()?).stderr(writer);
+    let mut child = command.spawn()?;
+    // Ours are the last ends for writing but the child's.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let kept = Arc::new(Mutex::new(VecDeque::new()));
+    let reading = std::thread::spawn({
+        let kept = Arc::clone(&kept);
+        move || {
+            let mut lines = BufReader::new(reader);
+            let mut line = Vec::new();
+            while lines
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
+                // Whoever reads us may have gone; the command is to end all the same.
+                let _ = std::io::stderr().write_all(&line);
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                line.clear();
+                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                if kept.len() == TAIL {
+                    kept.pop_front();
+                }
+                kept.push_back(text);
+            }
+        }
+    });
+    let status = child.wait()?;
+    // A daemon that the command left behind may hold the pipe open for ever.
+    let ended = Instant::now();
+    while !reading.is_finished() && ended.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    tail.extend(
+        kept.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..),
+    );
+    Ok(status)
+}
+
 /// Whether a command starts and succeeds; its output is dropped.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     command
@@ -96,6 +165,22 @@ mod tests {
     fn the_root_holds_the_workspace() {
         let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
         assert!(manifest.contains("[workspace]"));
+    }
+
+    #[test]
+    fn the_last_lines_of_a_command_are_kept() {
+        let mut tail = Vec::new();
+        let script = "seq 1 200; echo 'and a word' >&2; sleep 60 & exit 3";
+        let start = Instant::now();
+        let status = tee(Command::new("sh").args(["-c", script]), &mut tail).unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "waited for a child's child"
+        );
+        assert_eq!(tail.len(), TAIL);
+        assert_eq!(tail.last().unwrap(), "and a word");
+        assert_eq!(tail[TAIL - 2], "200");
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "clippy",
         about: "lints, warnings denied",
-        budget: Duration::from_secs(180),
+        budget: Duration::from_secs(300),
         plan: |_| {
             let words = "clippy --workspace --all-targets --all-features -- -D warnings";
             Ok(Plan::Run(vec![cargo(&split(words))]))
@@ -108,7 +108,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "ffi",
         about: "the bridge: every error, the committed conversations, a Java VM",
-        budget: Duration::from_secs(180),
+        budget: Duration::from_secs(300),
         plan: platforms::ffi,
     },
     Suite {
@@ -138,7 +138,7 @@ pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "msrv",
         about: "cargo check with the oldest compiler promised",
-        budget: Duration::from_secs(180),
+        budget: Duration::from_secs(300),
         plan: msrv,
     },
 ];

@@ -19,6 +19,8 @@ pub(crate) enum Outcome {
 pub(crate) struct Line {
     pub(crate) name: &'static str,
     pub(crate) outcome: Outcome,
+    /// The last lines of the last command, where they were kept.
+    pub(crate) tail: Vec<String>,
     pub(crate) took: Duration,
     pub(crate) budget: Duration,
 }
@@ -30,6 +32,15 @@ pub(crate) fn good(lines: &[Line], require_all: bool) -> bool {
         Outcome::Failed(_) => false,
         Outcome::NotRun(_) => !require_all,
     })
+}
+
+/// The last words of what failed, where they were kept: a log is read from its end.
+pub(crate) fn ends(lines: &[Line]) -> String {
+    lines
+        .iter()
+        .filter(|line| matches!(line.outcome, Outcome::Failed(_)) && !line.tail.is_empty())
+        .map(|line| format!("\n== {} ended so:\n{}\n", line.name, line.tail.join("\n")))
+        .collect()
 }
 
 /// The table, and a line that counts.
@@ -77,6 +88,7 @@ mod tests {
         Line {
             name,
             outcome,
+            tail: vec!["last".into(), "words".into()],
             took,
             budget,
         }
@@ -98,6 +110,7 @@ docs  passed     11 s of   10 s  over its budget
 2 passed, 1 failed, 1 not run
 ";
         assert_eq!(table(&lines), expected);
+        assert_eq!(ends(&lines), "\n== unit ended so:\nlast\nwords\n");
     }
 
     #[test]

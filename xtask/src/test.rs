@@ -52,6 +52,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let lines: Vec<Line> = chosen(&options.only)
         .map(|suite| run_suite(suite, &setup))
         .collect();
+    print!("{}", summary::ends(&lines));
     print!("\n{}", summary::table(&lines));
     Ok(if summary::good(&lines, options.require_all) {
         ExitCode::SUCCESS
@@ -69,25 +70,29 @@ fn chosen(only: &[String]) -> impl Iterator<Item = &'static Suite> {
 fn run_suite(suite: &Suite, setup: &Setup) -> Line {
     eprintln!("\n== {}: {}", suite.name, suite.about);
     let start = Instant::now();
+    let mut tail = Vec::new();
     let outcome = match (suite.plan)(setup) {
         Ok(Plan::NotRun(why)) => Outcome::NotRun(why),
-        Ok(Plan::Run(commands)) => run_all(commands),
+        Ok(Plan::Run(commands)) => run_all(commands, &mut tail),
         Err(failure) => Outcome::Failed(failure.to_string()),
     };
     Line {
         name: suite.name,
         outcome,
+        tail,
         took: start.elapsed(),
         budget: suite.budget,
     }
 }
 
-fn run_all(commands: Vec<Command>) -> Outcome {
+/// Runs them until one fails, whose last words are left in `tail`.
+fn run_all(commands: Vec<Command>, tail: &mut Vec<String>) -> Outcome {
     if commands.is_empty() {
         return Outcome::NotRun("it has nothing to run".into());
     }
     for mut command in commands {
-        if let Err(Failure(why)) = process::stream(&mut command) {
+        tail.clear();
+        if let Err(Failure(why)) = process::stream_keeping(&mut command, tail) {
             return Outcome::Failed(why);
         }
     }
@@ -115,11 +120,13 @@ mod tests {
             command.arg(word);
             command
         };
-        assert_eq!(run_all(vec![cargo("--version")]), Outcome::Passed);
-        let outcome = run_all(vec![cargo("no-such-command-of-cargo"), cargo("--version")]);
+        let tail = &mut Vec::new();
+        assert_eq!(run_all(vec![cargo("--version")], tail), Outcome::Passed);
+        let commands = vec![cargo("no-such-command-of-cargo"), cargo("--version")];
+        let outcome = run_all(commands, tail);
         assert!(
             matches!(outcome, Outcome::Failed(why) if why.contains("no-such-command-of-cargo"))
         );
-        assert!(matches!(run_all(Vec::new()), Outcome::NotRun(_)));
+        assert!(matches!(run_all(Vec::new(), tail), Outcome::NotRun(_)));
     }
 }
