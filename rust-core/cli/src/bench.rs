@@ -9,7 +9,7 @@ use dormouse::metrics::peak_memory;
 use dormouse::model::{ContextOptions, Decoder, Model};
 use serde_json::{Value, json};
 
-use crate::args::{BenchArgs, ModelArgs};
+use crate::args::{Access, BenchArgs, ModelArgs};
 use crate::failure::{Failure, Result};
 use crate::{report, setup};
 
@@ -91,6 +91,7 @@ fn load(args: &BenchArgs, threads: Option<u16>) -> Result<Model> {
         model: args.model.clone(),
         threads,
         kv: args.kv,
+        file_access: Access::Auto,
         backend: args.backend,
     };
     let (model, _) = setup::load(&model, |options| {

@@ -22,6 +22,7 @@ pub(crate) fn load(
     options.backend = args.backend.into();
     options.threads = args.threads.map(usize::from);
     options.kv_type = args.kv.into();
+    options.file_access = args.file_access.into();
     change(&mut options);
     let model = Model::load(&Source::path(&args.model), options)
         .map_err(|error| unusable(&args.model, error))?;

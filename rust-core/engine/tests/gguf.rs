@@ -60,6 +60,10 @@ fn sample() -> Builder {
         .tensor("matrix", &[32, 2], 2, &[2; 36])
 }
 
+fn numbers(gguf: &Gguf, key: &str) -> Option<Vec<f64>> {
+    gguf.metadata().numbers(key).ok()?.map(Iterator::collect)
+}
+
 /// Everything in the file, read and in words.
 fn contents(gguf: &Gguf) -> String {
     let mut out = String::new();
@@ -68,7 +72,7 @@ fn contents(gguf: &Gguf) -> String {
             MetaValue::Array(_) => format!(
                 "{:?} {:?}",
                 gguf.metadata().strings(key).ok(),
-                gguf.metadata().numbers(key).ok()
+                numbers(gguf, key)
             ),
             other => format!("{other:?}"),
         };
@@ -76,7 +80,8 @@ fn contents(gguf: &Gguf) -> String {
     }
     for tensor in gguf.tensors() {
         let start = tensor.offset as usize;
-        let bytes = &gguf.parts()[tensor.part][start..start + tensor.bytes as usize];
+        let all = gguf.parts()[tensor.part].contents(&mut |_| Ok(())).unwrap();
+        let bytes = &all[start..start + tensor.bytes as usize];
         out += &format!(
             "{} {:?} {:?} {bytes:?}\n",
             tensor.name, tensor.dims, tensor.ty
@@ -415,5 +420,22 @@ fn tables_that_contradict_themselves_are_refused() {
     refused(moved(1), "CorruptModel", "odd: its offset 1 is not aligned");
     refused(moved(32), "CorruptModel", "odd: its 32 bytes end past");
     refused(moved(u64::MAX - 31), "CorruptModel", "odd");
+    let two = base
+        .clone()
+        .tensor("first", &[16], 0, &[0; 64])
+        .tensor("second", &[16], 0, &[0; 64])
+        .build();
+    let offset = find(&two, "second") + 6 + 4 + 8 + 4;
+    for (at, place) in [
+        (0u64, "second: its bytes overlap those of first"),
+        (32, "second: its bytes overlap those of first"),
+    ] {
+        refused(
+            parse(&replaced(&two, offset, &at.to_le_bytes())),
+            "CorruptModel",
+            place,
+        );
+    }
+    assert!(parse(&two).is_ok());
     assert!(opened(base.alignment(64).tensor("a", &[1], 0, &[0; 4])).is_ok());
 }

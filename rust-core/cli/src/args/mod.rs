@@ -9,7 +9,9 @@ use dormouse::SamplerOptions;
 use dormouse::model::Isa;
 use serde_json::Value;
 
-pub(crate) use values::{Activations, BackendName, ContextFull, Kv, PoolingName, StatsFormat};
+pub(crate) use values::{
+    Access, Activations, BackendName, ContextFull, Kv, PoolingName, StatsFormat,
+};
 use values::{adapter, bias, isa, variable};
 
 const EXIT_CODES: &str = "\
@@ -55,6 +57,10 @@ pub(crate) struct ModelArgs {
     /// Type of the numbers in the KV cache: f16 takes half the memory, f32 is exact
     #[arg(long, value_enum, default_value_t = Kv::F16)]
     pub(crate) kv: Kv,
+    /// How the file is reached: mapped unless other users can write it (auto), mapped in any case
+    /// (it must not be cut short meanwhile), or read into memory
+    #[arg(long, value_enum, default_value_t = Access::Auto)]
+    pub(crate) file_access: Access,
     /// Who computes: the kernels, or (slow, in f32) the reference that they are tested against
     #[arg(long, value_enum, default_value_t = BackendName::Kernels)]
     pub(crate) backend: BackendName,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
+use dormouse::gguf::FileAccess;
 use dormouse::model::{BackendKind, Isa, KvType, Pooling, Precision};
 use serde_json::Value;
 
@@ -17,6 +18,23 @@ impl From<Kv> for KvType {
         match kv {
             Kv::F16 => Self::F16,
             Kv::F32 => Self::F32,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Access {
+    Auto,
+    Map,
+    Read,
+}
+
+impl From<Access> for FileAccess {
+    fn from(access: Access) -> Self {
+        match access {
+            Access::Auto => Self::Auto,
+            Access::Map => Self::Map,
+            Access::Read => Self::ReadIn,
         }
     }
 }

@@ -122,9 +122,8 @@ fn value(metadata: &Metadata, key: &str, value: &Value) -> String {
         Value::Array(array) => {
             let mut shown: Vec<String> = match (metadata.numbers(key), metadata.strings(key)) {
                 (Ok(Some(numbers)), _) => numbers
-                    .iter()
                     .take(MAX_ELEMENTS)
-                    .map(ToString::to_string)
+                    .map(|number| number.to_string())
                     .collect(),
                 (_, Ok(Some(texts))) => texts
                     .iter()

@@ -1,10 +1,10 @@
-//! Key-value metadata of a GGUF file. Arrays stay in the mapped file and are read on demand:
+//! Key-value metadata of a GGUF file. Arrays stay in the file's bytes and are read on demand:
 //! a vocabulary of 262,144 strings costs nothing here.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::mapping::Mapping;
+use super::contents::Contents;
 use super::reader::Reader;
 use crate::error::{Error, Result};
 
@@ -42,7 +42,7 @@ pub struct ArrayRef {
 /// All metadata of one file.
 #[derive(Debug, Clone)]
 pub struct Metadata {
-    data: Arc<Mapping>,
+    data: Arc<Contents>,
     values: BTreeMap<String, Value>,
 }
 
@@ -61,7 +61,7 @@ const ARRAY: u32 = 9;
 
 impl Metadata {
     pub(super) fn parse(
-        data: &Arc<Mapping>,
+        data: &Arc<Contents>,
         reader: &mut Reader<'_>,
         count: usize,
     ) -> Result<Self> {
@@ -173,20 +173,18 @@ impl Metadata {
         Ok(Some(out))
     }
 
-    /// The numbers of the array at `key`, as f64 (exact for every 32-bit type).
-    pub fn numbers(&self, key: &str) -> Result<Option<Vec<f64>>> {
+    /// The numbers of the array at `key`, as f64 (exact for every 32-bit type): one by one, as a
+    /// file may well have more of them than memory holds at that width.
+    pub fn numbers(&self, key: &str) -> Result<Option<impl ExactSizeIterator<Item = f64>>> {
         let Some(array) = self.array(key)? else {
             return Ok(None);
         };
         let size =
             fixed_size(array.element).ok_or_else(|| Self::wrong(key, "an array of numbers"))?;
         let bytes = Reader::new(&self.data, array.offset).take(array.count * size, key)?;
-        Ok(Some(
-            bytes
-                .chunks_exact(size)
-                .map(|chunk| number(array.element, chunk))
-                .collect(),
-        ))
+        let element = array.element;
+        let numbers = bytes.chunks_exact(size);
+        Ok(Some(numbers.map(move |bytes| number(element, bytes))))
     }
 }
 

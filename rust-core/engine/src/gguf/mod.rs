@@ -4,34 +4,40 @@
 //! file before anything is allocated; whatever is wrong is an [`Error::CorruptModel`] that names
 //! the place. A model that is split into several files is opened by the path of any of them.
 
+mod access;
 mod builder;
-mod mapping;
+mod contents;
 mod metadata;
+mod part;
 mod reader;
 mod source;
 mod split;
 mod tensor;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+pub use access::FileAccess;
 pub use builder::Builder;
-pub use mapping::Mapping;
+pub use contents::Contents;
 pub use metadata::{ArrayRef, Metadata, Value};
+pub use part::Part;
 pub use source::Source;
 pub use tensor::{TensorInfo, TensorType};
 
 use crate::error::{Error, Result};
 use reader::Reader;
+use source::Opened;
 
 const MAGIC: &[u8; 4] = b"GGUF";
 const DEFAULT_ALIGNMENT: u64 = 32;
 
-/// An opened GGUF file, or all files of a split model: metadata, tensor table, mapped bytes.
+/// An opened GGUF file, or all files of a split model: metadata, tensor table, and the way to the bytes.
 #[derive(Debug, Clone)]
 pub struct Gguf {
     /// One, but for split models.
-    parts: Vec<Arc<Mapping>>,
+    parts: Vec<Arc<Part>>,
     version: u32,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
@@ -51,19 +57,94 @@ impl Gguf {
     /// here; [`Error::InvalidArgument`] for what is no file, and for a part of a split model in a
     /// window, from which the others cannot be found.
     pub fn open(source: &Source) -> Result<Self> {
-        let file = Self::parse(Mapping::open(source)?)?;
-        match (split::Part::of(&file)?, source) {
+        Self::open_as(source, FileAccess::default())
+    }
+
+    /// As [`Gguf::open`], with a say in how the file is reached.
+    ///
+    /// # Errors
+    /// As [`Gguf::open`].
+    pub fn open_as(source: &Source, access: FileAccess) -> Result<Self> {
+        let file = Self::parse(source.open(access)?)?;
+        match (split::Place::of(&file)?, source) {
             (None, _) => Ok(file),
-            (Some(part), Source::Path(path)) => split::join(file, &part, path),
-            (Some(part), Source::Window { .. }) => Err(Error::invalid(format!(
-                "{part}, which is opened by its path and not as a window: the other parts are found \
+            (Some(place), Source::Path(path)) => split::join(file, &place, path, access),
+            (Some(place), Source::Window { .. }) => Err(Error::invalid(format!(
+                "{place}, which is opened by its path and not as a window: the other parts are found \
                  by their names"
             ))),
         }
     }
 
-    fn parse(data: Arc<Mapping>) -> Result<Self> {
-        let mut reader = Reader::new(&data, 0);
+    fn parse(opened: Opened) -> Result<Self> {
+        let (part, head) = Part::open(opened, Head::parse)?;
+        Ok(Self {
+            parts: vec![Arc::new(part)],
+            version: head.version,
+            metadata: head.metadata,
+            tensors: head.tensors,
+            by_name: head.by_name,
+        })
+    }
+
+    /// The format's version, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Length of the file (or window) in bytes; of all files of a split model.
+    pub fn file_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.file_bytes()).sum()
+    }
+
+    /// All metadata.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// The tensor table, in the order of the file or of the parts.
+    pub fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    /// The tensor called `name`, if it is there.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.by_name.get(name).map(|&index| &self.tensors[index])
+    }
+
+    /// The file, or the files of a split model in their order.
+    pub fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
+    }
+
+    /// Whether all weights are the files' own pages, which the system can drop and read again.
+    pub fn is_mapped(&self) -> bool {
+        self.parts.iter().all(|part| part.is_mapped())
+    }
+
+    /// `general.architecture`.
+    ///
+    /// # Errors
+    /// [`Error::CorruptModel`] when it is missing.
+    pub fn architecture(&self) -> Result<&str> {
+        self.metadata
+            .str("general.architecture")?
+            .ok_or_else(|| Error::corrupt("general.architecture", "the key is missing"))
+    }
+}
+
+/// What the beginning of a file says.
+struct Head {
+    version: u32,
+    metadata: Metadata,
+    tensors: Vec<TensorInfo>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Head {
+    /// Reads it out of the first bytes of a file of `length` bytes.
+    fn parse(data: &Arc<Contents>, length: usize, short: &Cell<bool>) -> Result<Self> {
+        let mut reader = Reader::of_head(data, length, short);
         if reader.take(4, "header")? != MAGIC {
             return Err(Error::corrupt(
                 "header",
@@ -84,7 +165,7 @@ impl Gguf {
         }
         let tensor_count = reader.u64("header")?;
         let metadata_count = reader.count(13, "metadata count")?;
-        let metadata = Metadata::parse(&data, &mut reader, metadata_count)?;
+        let metadata = Metadata::parse(data, &mut reader, metadata_count)?;
         let tensor_count = reader.check_count(tensor_count, 32, "tensor count")?;
 
         let alignment = metadata
@@ -102,57 +183,31 @@ impl Gguf {
             .ok_or_else(|| Error::corrupt("header", "the data offset overflows"))?;
         let mut by_name = HashMap::with_capacity(tensor_count);
         for (index, tensor) in tensors.iter_mut().enumerate() {
-            tensor.place(data_start, alignment, data.len() as u64)?;
+            tensor.place(data_start, alignment, length as u64)?;
             if by_name.insert(tensor.name.clone(), index).is_some() {
                 return Err(Error::corrupt(&tensor.name, "the tensor stands twice"));
             }
         }
+        check_overlap(&tensors)?;
         Ok(Self {
-            parts: vec![data],
             version,
             metadata,
             tensors,
             by_name,
         })
     }
+}
 
-    /// The format's version, 2 or 3.
-    pub fn version(&self) -> u32 {
-        self.version
+/// No two tensors share bytes.
+fn check_overlap(tensors: &[TensorInfo]) -> Result<()> {
+    let mut order: Vec<&TensorInfo> = tensors.iter().collect();
+    order.sort_unstable_by_key(|tensor| (tensor.offset, tensor.bytes));
+    for pair in order.windows(2) {
+        // Both were found to lie in the file, so this does not overflow.
+        if pair[0].offset + pair[0].bytes > pair[1].offset {
+            let why = format!("its bytes overlap those of {}", pair[0].name);
+            return Err(Error::corrupt(&pair[1].name, why));
+        }
     }
-
-    /// Length of the file (or window) in bytes; of all files of a split model.
-    pub fn file_bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.len() as u64).sum()
-    }
-
-    /// All metadata.
-    pub fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-
-    /// The tensor table, in the order of the file or of the parts.
-    pub fn tensors(&self) -> &[TensorInfo] {
-        &self.tensors
-    }
-
-    /// The tensor called `name`, if it is there.
-    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        self.by_name.get(name).map(|&index| &self.tensors[index])
-    }
-
-    /// The mapped bytes of the whole file, or of each part of a split model, in their order.
-    pub fn parts(&self) -> &[Arc<Mapping>] {
-        &self.parts
-    }
-
-    /// `general.architecture`.
-    ///
-    /// # Errors
-    /// [`Error::CorruptModel`] when it is missing.
-    pub fn architecture(&self) -> Result<&str> {
-        self.metadata
-            .str("general.architecture")?
-            .ok_or_else(|| Error::corrupt("general.architecture", "the key is missing"))
-    }
+    Ok(())
 }

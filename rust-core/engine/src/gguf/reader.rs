@@ -1,16 +1,37 @@
 //! A bounds-checked cursor over the bytes of a GGUF file.
 
+use std::cell::Cell;
+
 use crate::error::{Error, Result};
 
 /// Reads little-endian values from `bytes`, never past their end.
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Of the file, of which `bytes` may be the beginning.
+    length: usize,
+    /// Set when bytes are wanted that the file has, but `bytes` has not.
+    short: Option<&'a Cell<bool>>,
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at }
+        Self {
+            bytes,
+            at,
+            length: bytes.len(),
+            short: None,
+        }
+    }
+
+    /// A cursor over the beginning of a file of `length` bytes; `short` tells in the end whether an
+    /// error came of the beginning being too short.
+    pub(super) fn of_head(bytes: &'a [u8], length: usize, short: &'a Cell<bool>) -> Self {
+        Self {
+            length,
+            short: Some(short),
+            ..Self::new(bytes, 0)
+        }
     }
 
     pub(super) fn position(&self) -> usize {
@@ -18,7 +39,7 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn remaining(&self) -> usize {
-        self.bytes.len() - self.at
+        self.length - self.at
     }
 
     pub(super) fn take(&mut self, count: usize, what: &str) -> Result<&'a [u8]> {
@@ -32,7 +53,15 @@ impl<'a> Reader<'a> {
                 ),
             ));
         }
-        let slice = &self.bytes[self.at..self.at + count];
+        let Some(slice) = self.bytes.get(self.at..self.at + count) else {
+            if let Some(short) = self.short {
+                short.set(true);
+            }
+            return Err(Error::corrupt(
+                what,
+                "the beginning of the file is too short",
+            ));
+        };
         self.at += count;
         Ok(slice)
     }

@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use super::access::FileAccess;
 use crate::error::{Error, Result};
 
 /// A place to read a model file from.
 ///
-/// The file is mapped, so it must not be cut short or rewritten while a model of it is loaded: the
-/// system ends a process that touches a page which is no longer there. Keep models where only
-/// their owner writes. (Reading a file in, or adopting it, comes with a later version.)
+/// A file that nobody else can write is mapped, any other is read in; see [`FileAccess`]. Keep
+/// models where only the app writes, and put a new version beside the old one, not over it.
 ///
 /// Android hands out content URIs and stored assets as (descriptor, offset, length), so a window
 /// of a file is as good as a whole one.
@@ -54,9 +54,8 @@ impl Source {
         }
     }
 
-    /// Opens the source: the file, the window's offset and its length in bytes, checked against
-    /// the file's own length.
-    pub(crate) fn open(&self) -> Result<(File, u64, u64)> {
+    /// Opens the source: the window's offset and length are checked against the file's own length.
+    pub(super) fn open(&self, access: FileAccess) -> Result<Opened> {
         let name = self.name();
         let fail = |e| Error::io(format!("cannot open {name}"), e);
         let (file, offset, length) = match self {
@@ -78,10 +77,41 @@ impl Source {
             return Err(Error::invalid(format!("{name} is not a regular file")));
         }
         match offset.checked_add(length) {
-            Some(end) if end <= size.len() => Ok((file, offset, length)),
+            Some(end) if end <= size.len() => Ok(Opened {
+                file,
+                offset,
+                length,
+                mapped: access.maps(&size),
+                name,
+            }),
             _ => Err(Error::corrupt(
                 &name,
                 format!("the window ends past the file's {} bytes", size.len()),
+            )),
+        }
+    }
+}
+
+/// An opened file, or window of one.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) file: File,
+    pub(super) offset: u64,
+    pub(super) length: u64,
+    /// Whether it is to be mapped.
+    pub(super) mapped: bool,
+    /// How errors call it.
+    pub(super) name: String,
+}
+
+impl Opened {
+    /// Its length, which is not zero.
+    pub(super) fn len(&self) -> Result<usize> {
+        match usize::try_from(self.length) {
+            Ok(0) => Err(Error::corrupt(&self.name, "the file is empty")),
+            Ok(length) => Ok(length),
+            Err(_) => Err(Error::unsupported(
+                "the file is larger than the address space",
             )),
         }
     }

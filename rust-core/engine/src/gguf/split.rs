@@ -8,7 +8,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::mapping::Mapping;
+use super::access::FileAccess;
 use super::source::Source;
 use super::{Gguf, TensorInfo};
 use crate::error::{Error, Result};
@@ -25,20 +25,20 @@ const NAMED: usize = 4;
 
 /// What a file says of its place in a split model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Part {
+pub(super) struct Place {
     /// Counted from 0.
     no: u32,
     count: u32,
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "this is part {} of {}", self.no + 1, self.count)?;
         f.write_str(" of a split model")
     }
 }
 
-impl Part {
+impl Place {
     /// `None` for a model in one file.
     pub(super) fn of(file: &Gguf) -> Result<Option<Self>> {
         let metadata = file.metadata();
@@ -77,7 +77,7 @@ impl Part {
                 Error::corrupt(name_of(path), why)
             })?;
         let count = self.count;
-        let name = |no| format!("{stem}{}", Part { no, count }.suffix());
+        let name = |no| format!("{stem}{}", Place { no, count }.suffix());
         Ok((0..count).map(|no| path.with_file_name(name(no))).collect())
     }
 }
@@ -87,13 +87,13 @@ impl Part {
 /// # Errors
 /// [`Error::Io`] that names missing parts, [`Error::CorruptModel`] for parts that are damaged or
 /// do not fit together.
-pub(super) fn join(file: Gguf, part: &Part, path: &Path) -> Result<Gguf> {
-    let paths = part.paths(path)?;
+pub(super) fn join(file: Gguf, place: &Place, path: &Path, access: FileAccess) -> Result<Gguf> {
+    let paths = place.paths(path)?;
     check_presence(&paths)?;
     let mut given = Some(file);
-    let mut open = |no: u32, path: &Path| match given.take_if(|_| no == part.no) {
+    let mut open = |no: u32, path: &Path| match given.take_if(|_| no == place.no) {
         Some(file) => Ok(file),
-        None => open_part(no, part.count, path).map_err(|error| inside(path, error)),
+        None => open_part(no, place.count, path, access).map_err(|error| inside(path, error)),
     };
     let mut numbered = (0..).zip(&paths);
     let Some((_, first)) = numbered.next() else {
@@ -141,15 +141,15 @@ fn check_presence(paths: &[PathBuf]) -> Result<()> {
     Err(Error::io(what, io::ErrorKind::NotFound.into()))
 }
 
-fn open_part(no: u32, count: u32, path: &Path) -> Result<Gguf> {
-    let file = Gguf::parse(Mapping::open(&Source::path(path))?)?;
+fn open_part(no: u32, count: u32, path: &Path, access: FileAccess) -> Result<Gguf> {
+    let file = Gguf::parse(Source::path(path).open(access)?)?;
     let wrong = |key, found: String, wanted| {
         Error::corrupt(key, format!("it is {found}, but {wanted} is wanted here"))
     };
-    match Part::of(&file)? {
+    match Place::of(&file)? {
         None => Err(wrong(COUNT, "missing".to_owned(), count)),
-        Some(part) if part.count != count => Err(wrong(COUNT, part.count.to_string(), count)),
-        Some(part) if part.no != no => Err(wrong(NO, part.no.to_string(), no)),
+        Some(place) if place.count != count => Err(wrong(COUNT, place.count.to_string(), count)),
+        Some(place) if place.no != no => Err(wrong(NO, place.no.to_string(), no)),
         Some(_) => Ok(file),
     }
 }

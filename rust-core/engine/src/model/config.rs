@@ -188,15 +188,21 @@ impl Hyper<'_> {
     ) -> Result<Vec<Option<usize>>> {
         let name = self.key("attention.sliding_window_pattern");
         if matches!(self.meta.get(&name), Some(Value::Array(_))) {
-            let layers = self.meta.numbers(&name)?.unwrap_or_default();
-            if layers.len() < n_layer {
+            let layers = self.meta.numbers(&name)?;
+            let windowed = |value: f64| window.filter(|_| value != 0.0);
+            let windows: Vec<_> = layers
+                .into_iter()
+                .flatten()
+                .take(n_layer)
+                .map(windowed)
+                .collect();
+            if windows.len() < n_layer {
                 return Err(Error::corrupt(
                     name,
-                    format!("{} values for {n_layer} layers", layers.len()),
+                    format!("{} values for {n_layer} layers", windows.len()),
                 ));
             }
-            let windowed = |&value: &f64| window.filter(|_| value != 0.0);
-            return Ok(layers.iter().take(n_layer).map(windowed).collect());
+            return Ok(windows);
         }
         let pattern = match self.meta.u64(&name)? {
             Some(pattern) => usize::try_from(pattern).unwrap_or(usize::MAX),

@@ -138,7 +138,8 @@ pub(super) fn transformer<B: Backend>(
             bias: None,
         }
     };
-    let mut layers = Vec::with_capacity(config.n_layer);
+    // Grows as their tensors are found: a file may call itself deeper than it is.
+    let mut layers = Vec::new();
     for index in 0..config.n_layer {
         progress(index as f32 / config.n_layer as f32)?;
         layers.push(loader.layer(index)?);

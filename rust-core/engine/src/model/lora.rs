@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::backend::Backend;
 use super::forward::Transformer;
 use crate::error::{Error, Result};
-use crate::gguf::{Gguf, Source};
+use crate::gguf::{FileAccess, Gguf, Source};
 use crate::weights::{Weight, WeightStore};
 
 /// Ranks above this are not in use, and work buffers would grow with them.
@@ -43,8 +43,8 @@ impl Adapter {
     /// [`Error::UnsupportedModel`] for a file that is no LoRA adapter, is one for another
     /// architecture or adapts something else than a layer's matrices or the head,
     /// [`Error::CorruptModel`] for one whose shapes are not those of the model.
-    pub(super) fn open(source: &Source, base: &Gguf) -> Result<Self> {
-        let gguf = Gguf::open(source)?;
+    pub(super) fn open(source: &Source, access: FileAccess, base: &Gguf) -> Result<Self> {
+        let gguf = Gguf::open_as(source, access)?;
         let meta = gguf.metadata();
         for (key, wanted) in [
             ("general.type", "adapter"),
@@ -59,7 +59,7 @@ impl Adapter {
             }
         }
         let alpha = meta.f32("adapter.lora.alpha")?.unwrap_or(0.0);
-        let store = WeightStore::new(&gguf);
+        let store = WeightStore::open(&gguf, &mut |_| Ok(()))?;
         let mut pairs = BTreeMap::new();
         for tensor in gguf.tensors() {
             let name = tensor.name.as_str();

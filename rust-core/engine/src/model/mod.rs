@@ -78,8 +78,8 @@ impl std::fmt::Debug for Model {
 }
 
 impl Model {
-    /// Opens a GGUF file and takes its weights over, mapped: the time this takes is that of
-    /// reading the vocabulary.
+    /// Opens a GGUF file and takes its weights over, mapped where nobody else can write it
+    /// ([`LoadOptions::file_access`]): the time this takes is then that of reading the vocabulary.
     ///
     /// # Errors
     /// [`crate::Error::Io`], [`crate::Error::CorruptModel`], [`crate::Error::UnsupportedModel`], or
@@ -103,7 +103,7 @@ impl Model {
             ControlFlow::Break(()) => Err(Error::Cancelled),
         };
         progress(0.0)?;
-        let gguf = Gguf::open(source)?;
+        let gguf = Gguf::open_as(source, options.file_access)?;
         let config = Arc::new(arch::configure(&gguf)?);
         let budget = Budget::new(options.memory_budget);
         let reserved = budget.reserve(plan::resident_bytes(&gguf, &config))?;
@@ -116,7 +116,10 @@ impl Model {
             Err(other) => return Err(other),
         };
         progress(PROGRESS_TOKENIZER)?;
-        let store = WeightStore::new(&gguf);
+        let reading = PROGRESS_READ - PROGRESS_TOKENIZER;
+        let store = WeightStore::open(&gguf, &mut |share| {
+            progress(PROGRESS_TOKENIZER + reading * share)
+        })?;
         load::check_widths(&config, &store)?;
         let network = match options.backend {
             BackendKind::Kernels => {
@@ -218,7 +221,7 @@ impl Model {
     /// [`crate::Error::Io`], [`crate::Error::UnsupportedModel`] for a file that is no LoRA adapter or
     /// one of another architecture, [`crate::Error::CorruptModel`] for one of other shapes.
     pub fn adapter(&self, source: &Source) -> Result<Adapter> {
-        Adapter::open(source, &self.inner.gguf)
+        Adapter::open(source, self.inner.options.file_access, &self.inner.gguf)
     }
 
     /// An empty KV cache over this model.
@@ -239,10 +242,11 @@ impl Model {
     }
 }
 
-/// Shares of a load that are done after reading the header and after building the tokenizer,
-/// which takes most of the time, as weights are mapped.
+/// Shares of a load that are done after reading the header, after building the tokenizer, which
+/// takes most of the time where weights are mapped, and after reading them in where they are not.
 const PROGRESS_HEADER: f32 = 0.1;
-const PROGRESS_TOKENIZER: f32 = 0.6;
+const PROGRESS_TOKENIZER: f32 = 0.4;
+const PROGRESS_READ: f32 = 0.8;
 
 /// What a network is made of.
 struct Parts<'a, 'g> {
@@ -258,8 +262,8 @@ impl Parts<'_, '_> {
         mut backend: B,
         progress: &mut dyn FnMut(f32) -> Result<()>,
     ) -> Result<Shared<B>> {
-        let rest = 1.0 - PROGRESS_TOKENIZER;
-        let mut of_layers = |share| progress(PROGRESS_TOKENIZER + rest * share);
+        let rest = 1.0 - PROGRESS_READ;
+        let mut of_layers = |share| progress(PROGRESS_READ + rest * share);
         let transformer = load::transformer(&mut backend, self.config, self.store, &mut of_layers)?;
         Ok(Shared {
             transformer,

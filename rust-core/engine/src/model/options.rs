@@ -5,6 +5,7 @@ use dormouse_kernels::{Isa, Precision};
 use super::config::Config;
 use super::kernels_backend::KvType;
 use crate::error::{Error, Result};
+use crate::gguf::FileAccess;
 
 /// Rows of a chunk in the reference backend; its tensors are allocated per operation.
 #[cfg(feature = "reference")]
@@ -43,6 +44,8 @@ pub struct LoadOptions {
     /// sessions at their full length. What would go beyond is refused, not shrunk; `None` sets no
     /// limit.
     pub memory_budget: Option<u64>,
+    /// Whether the file is mapped or read in; that of adapters, too.
+    pub file_access: FileAccess,
 }
 
 impl Default for LoadOptions {
@@ -54,6 +57,7 @@ impl Default for LoadOptions {
             precision: Precision::Int8,
             kv_type: KvType::default(),
             memory_budget: None,
+            file_access: FileAccess::default(),
         }
     }
 }

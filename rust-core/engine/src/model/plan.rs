@@ -15,8 +15,11 @@ pub struct MemoryPlan {
     pub config: Config,
     /// Positions that the plan is for.
     pub context_length: usize,
-    /// Tensors, mapped from the file: clean pages, which the system can drop and read again.
+    /// Tensors, or the whole file if it is read in.
     pub weights: u64,
+    /// Whether the weights are mapped from the file: clean pages, which the system can drop and read
+    /// again.
+    pub mapped: bool,
     /// The KV cache when all positions are filled.
     pub kv_cache: u64,
     /// Activations of a chunk.
@@ -48,7 +51,7 @@ impl MemoryPlan {
         match available {
             None => Fits::Unknown,
             Some(available) if total <= available => Fits::Yes,
-            Some(available) if total - self.weights <= available => Fits::Tight,
+            Some(available) if self.mapped && total - self.weights <= available => Fits::Tight,
             Some(_) => Fits::No,
         }
     }
@@ -64,6 +67,7 @@ pub fn memory_plan(gguf: &Gguf, context: &ContextOptions, kv_type: KvType) -> Re
     Ok(MemoryPlan {
         context_length,
         weights: weight_bytes(gguf),
+        mapped: gguf.is_mapped(),
         kv_cache: config.kv_bytes_per_position(kv_type.bytes()) * context_length as u64,
         arena: ArenaPlan::new(&config).bytes(),
         config,
@@ -76,5 +80,9 @@ pub(super) fn resident_bytes(gguf: &Gguf, config: &Config) -> u64 {
 }
 
 fn weight_bytes(gguf: &Gguf) -> u64 {
-    gguf.tensors().iter().map(|tensor| tensor.bytes).sum()
+    if gguf.is_mapped() {
+        gguf.tensors().iter().map(|tensor| tensor.bytes).sum()
+    } else {
+        gguf.file_bytes()
+    }
 }

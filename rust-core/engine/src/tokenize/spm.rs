@@ -69,7 +69,6 @@ impl Spm {
             ));
         }
         let ranks = scores
-            .into_iter()
             .enumerate()
             .map(|(id, score)| {
                 if score.is_nan() {

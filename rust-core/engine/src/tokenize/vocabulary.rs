@@ -101,7 +101,6 @@ impl Vocabulary {
             ));
         }
         numbers
-            .into_iter()
             .enumerate()
             .map(|(id, number)| {
                 Kind::from_number(number).ok_or_else(|| {

@@ -1,6 +1,6 @@
-//! Where a tensor's bytes live. Today: mapped from the file, in the GGUF block layout, read in
-//! place and never copied; a tensor used twice (a tied head) exists once. Read-in tensors and
-//! pager slots come with later issues and belong here.
+//! Where a tensor's bytes live. Today: in the file's contents, mapped or read in as a whole, in the
+//! GGUF block layout, used in place and never copied; a tensor used twice (a tied head) exists
+//! once. Pager slots come with a later issue and belong here.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use dormouse_kernels::{GgmlType, Matrix, dequantize};
 
 use crate::error::{Error, Result};
-use crate::gguf::{Gguf, Mapping, TensorInfo, TensorType};
+use crate::gguf::{Contents, Gguf, TensorInfo, TensorType};
 
-/// A weight matrix `[rows][cols]` in a mapped file.
+/// A weight matrix `[rows][cols]` in a file.
 #[derive(Debug, Clone)]
 pub struct Weight {
     name: String,
-    data: Arc<Mapping>,
+    data: Arc<Contents>,
     range: Range<usize>,
     ty: GgmlType,
     rows: usize,
@@ -80,12 +80,24 @@ impl Weight {
 #[derive(Debug)]
 pub struct WeightStore<'a> {
     gguf: &'a Gguf,
+    /// Of its parts.
+    contents: Vec<Arc<Contents>>,
 }
 
 impl<'a> WeightStore<'a> {
-    /// A store over an opened file.
-    pub fn new(gguf: &'a Gguf) -> Self {
-        Self { gguf }
+    /// A store over an opened file, which is read in unless it is mapped: `watch` is told the share
+    /// of its parts that is done, and ends it by its error.
+    ///
+    /// # Errors
+    /// As [`Part::contents`](crate::gguf::Part::contents).
+    pub fn open(gguf: &'a Gguf, watch: &mut dyn FnMut(f32) -> Result<()>) -> Result<Self> {
+        let all = gguf.parts().len() as f32;
+        let mut contents = Vec::with_capacity(gguf.parts().len());
+        for part in gguf.parts() {
+            let done = contents.len() as f32;
+            contents.push(part.contents(&mut |share| watch((done + share) / all))?);
+        }
+        Ok(Self { gguf, contents })
     }
 
     /// Whether the file has the tensor.
@@ -108,8 +120,8 @@ impl<'a> WeightStore<'a> {
                 format!("its shape is {:?}, [{cols}, {rows}] is wanted", info.dims),
             ));
         }
-        let part = self.gguf.parts().get(info.part);
-        let data = part
+        let contents = self.contents.get(info.part);
+        let data = contents
             .ok_or_else(|| Error::internal(format!("{name} is in part {}", info.part)))?
             .clone();
         Ok(Weight {
