@@ -97,6 +97,37 @@ fn errors_end_a_chat_over_a_pipe() {
     assert_eq!(std::fs::read_to_string(&other).unwrap(), "precious");
 }
 
+/// A limit on the length of files stands for a disk that fills up while the chat is written.
+#[cfg(unix)]
+#[test]
+fn a_disk_that_fills_up_leaves_the_old_file() {
+    let folder = Folder::new("chat-full");
+    let model = tiny_chat_model(&folder);
+    let saved = folder.file("saved.json");
+    let args = ["chat", "-m", &model, "-n", "1"];
+    let ran = dormouse_reading(&args, &format!("hello\n/save {saved}\n"));
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    let before = std::fs::read_to_string(&saved).unwrap();
+
+    let limited = "trap '' XFSZ; ulimit -f 1; exec \"$0\" \"$@\"";
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", limited, env!("CARGO_BIN_EXE_dormouse")])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let long = "x".repeat(3000);
+    write!(child.stdin.take().unwrap(), "{long}\n/save {saved}\n").unwrap();
+    let ran = finish(child);
+    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("saved.json"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("xxx"), "{}", ran.stderr);
+    assert_eq!(std::fs::read_to_string(&saved).unwrap(), before);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_in_a_chat_keeps_the_conversation() {

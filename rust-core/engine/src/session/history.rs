@@ -4,12 +4,13 @@
 //! "..."}]}]}`, the roles being `system`, `user`, `assistant` and `tool`. A message may also have
 //! `reasoning`, `tool_calls`, `tool_call_id` and `name`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::replace::replace;
 use crate::error::{Error, Result};
 use crate::template::{Message, Part, Role, ToolCall};
 
@@ -120,40 +121,6 @@ fn damaged(why: String) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-/// Writes a new file beside `path`, makes sure that it is on the disk, and puts it in its place.
-fn replace(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    let beside = beside(path)?;
-    let result = create_private(&beside).and_then(|mut file| {
-        write(&mut file)?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&beside, path)
-    });
-    if result.is_err() {
-        let _ = fs::remove_file(&beside);
-    }
-    result
-}
-
-fn beside(path: &Path) -> io::Result<PathBuf> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "not the name of a file"))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{}.tmp", std::process::id()));
-    Ok(path.with_file_name(hidden))
-}
-
-/// A conversation is for its owner's eyes only.
-fn create_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
-}
-
 impl From<&Message> for SavedMessage {
     fn from(message: &Message) -> Self {
         Self {
@@ -216,6 +183,9 @@ impl From<SavedMessage> for Message {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::*;
 
     /// A folder of its own for each test, removed at the end.

@@ -33,6 +33,7 @@ mod generation;
 mod history;
 pub(crate) mod language;
 mod options;
+mod replace;
 mod reply;
 mod run;
 mod sampler;
