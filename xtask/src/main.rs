@@ -12,6 +12,7 @@ mod debian;
 mod failure;
 mod fetch;
 mod fidelity;
+mod fuzz;
 mod models;
 mod package;
 mod platforms;
@@ -60,6 +61,8 @@ enum Command {
     /// Compare a tiny model of every architecture in every type with llama.cpp's results, and write
     /// the table in README.
     Fidelity,
+    /// Feed broken input to what reads files, texts and templates (cargo-fuzz).
+    Fuzz(fuzz::Options),
     /// Fetch the models and the llama.cpp test files that the tests use, and print their folder.
     Models,
     /// Build what apps take in, and check it.
@@ -86,6 +89,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Bindings => bindings::run().map(|()| ExitCode::SUCCESS),
         Command::Chat { arguments } => chat::run(arguments),
         Command::Fidelity => fidelity::run(),
+        Command::Fuzz(options) => fuzz::run(&options),
         Command::Models => {
             let folder = fetch::Fetcher::from_env()?.of_tests()?;
             println!("{}", folder.display());

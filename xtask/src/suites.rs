@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::failure::Result;
 use crate::fetch::Fetcher;
+use crate::fuzz;
 use crate::platforms;
 use crate::process;
 
@@ -51,7 +52,11 @@ pub(crate) const SUITES: &[Suite] = &[
         name: "fmt",
         about: "rustfmt",
         budget: Duration::from_secs(10),
-        plan: |_| Ok(Plan::Run(vec![cargo(&["fmt", "--all", "--check"])])),
+        plan: |_| {
+            let all = cargo(&["fmt", "--all", "--check"]);
+            let fuzz = cargo(&split("fmt --manifest-path fuzz/Cargo.toml --check"));
+            Ok(Plan::Run(vec![all, fuzz]))
+        },
     },
     Suite {
         name: "clippy",
@@ -104,6 +109,12 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "tests on both real models and on llama.cpp's cases (fetches 410 MiB once)",
         budget: Duration::from_secs(420),
         plan: models,
+    },
+    Suite {
+        name: "fuzz",
+        about: "broken files, texts and templates from a fuzzer, 30 s each (cargo-fuzz)",
+        budget: Duration::from_secs(480),
+        plan: fuzz::suite,
     },
     Suite {
         name: "ffi",
