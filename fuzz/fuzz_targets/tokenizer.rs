@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 
 struct Case {
     tokenizer: Tokenizer,
-    /// Whether decoding gives exactly what was encoded: SentencePiece adds a space before it.
+    /// Whether decoding gives exactly what was encoded; else but for spaces.
     exact: bool,
     controls: Vec<u32>,
 }
@@ -68,8 +68,10 @@ fuzz_target!(|bytes: &[u8]| {
             assert_eq!(decoded, text.as_bytes());
         } else {
             let decoded = String::from_utf8_lossy(&decoded);
-            let spaced = decoded.strip_prefix(' ').unwrap_or(&decoded);
-            assert!(decoded == text || spaced == text, "{decoded:?}");
+            // SentencePiece has one sign for a space and for that sign itself, and puts a space
+            // before a text and behind special tokens.
+            let without = |text: &str| text.replace([' ', '\u{2581}'], "");
+            assert_eq!(without(&decoded), without(&text));
         }
     }
 });

@@ -63,7 +63,7 @@ fn architecture() -> Builder {
 pub fn bpe(pre: &str) -> Builder {
     let mut tokens = byte_alphabet();
     let merges = ["h e", "l l", "he ll", "hell o", "Ġ hello", "1 2", "12 3"];
-    tokens.extend(["<|start|>", "<|end|>", "<tool>"].map(String::from));
+    tokens.extend(["<|im_start|>", "<|im_end|>", "<tool>"].map(String::from));
     tokens.extend(merges.map(|merge| merge.replace(' ', "")));
     let mut types = vec![1; tokens.len()];
     types[256..258].fill(3);

@@ -20,7 +20,7 @@ fn main() -> std::io::Result<()> {
     for (at, text) in [
         "hello hello 12345",
         " a  ab\taba\r\n\n",
-        "<|start|>user<|end|><tool><|user|>",
+        "<|im_start|>user<|im_end|><tool><|user|>",
         "I'll they're \u{c9}cole na\u{ef}ve \u{51ac}\u{7720} \u{1F42D}\u{200d}\u{fe0f}",
         "\u{0}\u{7f}\u{e0001}",
     ]
