@@ -113,7 +113,8 @@ impl LogitsReader {
     /// Reads the next position's distribution into `out`; false at the end.
     ///
     /// # Errors
-    /// [`Error::Io`], or [`Error::CorruptModel`] for an id outside the vocabulary.
+    /// [`Error::Io`], or [`Error::CorruptModel`] for an id outside the vocabulary and for what is no
+    /// logarithm of a probability.
     pub fn read(&mut self, out: &mut Distribution) -> Result<bool> {
         if self.next == self.tokens.len() {
             return Ok(false);
@@ -122,7 +123,7 @@ impl LogitsReader {
         if self.k == 0 {
             out.ids.clear();
             out.ids.extend(0..self.n_vocab as u32);
-            out.log_probs = self.floats(self.n_vocab)?;
+            out.log_probs = self.log_probs(self.n_vocab)?;
             out.log_rest = None;
         } else {
             out.ids = self.words(self.k)?;
@@ -132,8 +133,8 @@ impl LogitsReader {
                     format!("id {id} in a record"),
                 ));
             }
-            out.log_probs = self.floats(self.k)?;
-            out.log_rest = self.floats(1)?.first().copied();
+            out.log_probs = self.log_probs(self.k)?;
+            out.log_rest = self.log_probs(1)?.first().copied();
         }
         Ok(true)
     }
@@ -151,10 +152,23 @@ impl LogitsReader {
             .collect())
     }
 
-    fn floats(&mut self, count: usize) -> Result<Vec<f32>> {
-        Ok(self.words(count)?.into_iter().map(f32::from_bits).collect())
+    fn log_probs(&mut self, count: usize) -> Result<Vec<f32>> {
+        let values: Vec<f32> = self.words(count)?.into_iter().map(f32::from_bits).collect();
+        match values
+            .iter()
+            .find(|value| value.is_nan() || **value > ROUNDED_UP)
+        {
+            None => Ok(values),
+            Some(value) => Err(Error::corrupt(
+                self.name.clone(),
+                format!("{value} is no logarithm of a probability"),
+            )),
+        }
     }
 }
+
+/// That of a certainty may come out a little above 0.
+const ROUNDED_UP: f32 = 1e-3;
 
 /// Writes a logits file of whole vocabularies.
 pub struct LogitsWriter {

@@ -130,16 +130,25 @@ impl Score {
             let log_p = f64::from(log_p);
             let log_q = f64::from(logits[id as usize]) - total;
             mass += log_q.exp();
-            divergence += log_p.exp() * (log_p - log_q);
+            divergence += term(log_p, log_q);
         }
         if let Some(log_rest) = expected.log_rest.map(f64::from) {
             let rest = (1.0 - mass).max(f64::MIN_POSITIVE);
-            divergence += log_rest.exp() * (log_rest - rest.ln());
+            divergence += term(log_rest, rest.ln());
         }
         let best = top(&expected.log_probs).and_then(|index| expected.ids.get(index as usize));
         self.compared += 1;
         self.divergence += divergence;
         self.same_top += usize::from(best.is_some() && best.copied() == top(logits));
+    }
+}
+
+/// p (ln p - ln q) for one outcome; an impossible one adds nothing.
+fn term(log_p: f64, log_q: f64) -> f64 {
+    if log_p == f64::NEG_INFINITY {
+        0.0
+    } else {
+        log_p.exp() * (log_p - log_q)
     }
 }
 
@@ -211,6 +220,16 @@ mod tests {
         let by_hand = 0.5 * (0.5f64 / 0.25).ln() + 0.5 * (0.5f64 / 0.75).ln();
         assert!((score.divergence - by_hand).abs() < 1e-6);
         assert_eq!(score.same_top, 0);
+
+        // What the yardstick holds impossible adds nothing.
+        let mut score = Score::default();
+        let p = Distribution {
+            ids: vec![0, 1],
+            log_probs: vec![0.0, f32::NEG_INFINITY],
+            log_rest: Some(f32::NEG_INFINITY),
+        };
+        score.compare(&[0.5f32.ln(); 2], &p);
+        assert!((score.divergence - 2f64.ln()).abs() < 1e-6, "{score:?}");
     }
 
     #[test]
@@ -233,6 +252,16 @@ mod tests {
         assert!(!reader.read(&mut record).unwrap());
 
         let bytes = std::fs::read(&path).unwrap();
+        for wrong in [f32::NAN, f32::INFINITY, 0.5] {
+            let mut bytes = bytes.clone();
+            let last = bytes.len() - 4;
+            bytes[last..].copy_from_slice(&wrong.to_le_bytes());
+            std::fs::write(&path, &bytes).unwrap();
+            let mut reader = LogitsReader::open(&path).unwrap();
+            reader.read(&mut record).unwrap();
+            let error = reader.read(&mut record).unwrap_err().to_string();
+            assert!(error.contains("no logarithm"), "{error}");
+        }
         for cut in 0..bytes.len() {
             std::fs::write(&path, &bytes[..cut]).unwrap();
             assert!(LogitsReader::open(&path).is_err(), "cut at {cut}");

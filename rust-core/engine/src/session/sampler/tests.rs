@@ -208,6 +208,10 @@ fn penalties_weigh_the_recent_tokens() {
         ),
         [2.0, -2.0, 1.0, forbidden]
     );
+    // Every sign is made less likely, near to zero as well.
+    let mut near = vec![0.25, -0.25];
+    sampler(|o| o.repetition_penalty = 2.0).penalise(&mut near, &[0, 1]);
+    assert_eq!(near, [0.125, -0.5]);
     // A token of another vocabulary is no reason to panic.
     assert_eq!(one(|o| o.presence_penalty = 0.5, &[900])[0], 2.0);
 }
