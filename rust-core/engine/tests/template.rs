@@ -136,8 +136,6 @@ fn no_error_quotes_the_conversation() {
             "{{ raise_exception(messages[-1].content) }}",
             "refuses the conversation",
         ),
-        ("{% include messages[-1].content %}", "in line 1"),
-        ("\n{% import messages[-1].content as m %}", "in line 2"),
         (
             "{{ [1] | map(messages[-1].content) | list }}",
             "unknown filter in line 1",

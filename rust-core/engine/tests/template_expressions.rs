@@ -42,6 +42,7 @@ const DIFFER: &[(&str, &[&str])] = &[
             "{{ '{!r}'.format('a') }}",
             "{{ '{:%}'.format(0.5) }}",
             "{% for x in l %}{{ loop }}{% break %}{% endfor %}",
+            "{% block x %}a{% endblock %}{{ self.x() }}",
         ],
     ),
     (
@@ -54,7 +55,6 @@ const DIFFER: &[(&str, &[&str])] = &[
             "{{ z < 1 }}",
             "{{ 1 in t }}",
             "{{ t is startingwith 'a' }}",
-            "{% include 'x' ignore missing %}",
         ],
     ),
     (

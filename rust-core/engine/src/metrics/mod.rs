@@ -1,11 +1,13 @@
 //! What a reply cost.
 
+mod cpu;
 mod memory;
 
 use std::time::Duration;
 
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
+pub use cpu::thread_cpu_time;
 pub use memory::{available_memory, peak_memory};
 
 /// What a reply cost. The clock starts when the reply is asked for, so the chat template, the

@@ -1,15 +1,18 @@
-//! The operators `+` and `*` as the filters that `rewrite` puts in their place, and what adds besides
+//! The operators `+`, `*` and `~` as the filters that `rewrite` puts in their place, and what adds besides
 //! them; and minijinja's own operators, for the values that need nothing else.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use minijinja::value::{Kwargs, Tuple, ValueKind};
-use minijinja::{Environment, Error, Expression, State, Value, context};
+use minijinja::{AutoEscape, Environment, Error, Expression, State, Value, context};
 
 use super::filters::escaped;
 use super::held::{BYTES_PER_FUEL, hold};
+use super::python_text::text;
 use super::refusal::refused;
-use super::rewrite::{SUM, TIMES};
+use super::rewrite::{JOIN, SUM, TIMES};
+use super::{calls, deadline};
 
 /// Items of a new list that one step pays for: with 24 bytes each, about as much as other memory.
 const ITEMS_PER_FUEL: usize = 8;
@@ -18,9 +21,8 @@ const ITEMS_PER_FUEL: usize = 8;
 pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.add_filter(SUM, add);
     environment.add_filter(TIMES, times);
-    environment.add_filter("sum", sum);
-    // Joins lists lazily as minijinja's `+` does, and no other Jinja has it.
-    environment.remove_filter("chain");
+    environment.add_filter(JOIN, concatenated);
+    calls::filter(environment, "sum", sum);
 }
 
 fn is_list(value: &Value) -> bool {
@@ -29,6 +31,7 @@ fn is_list(value: &Value) -> bool {
 
 /// `a + b`.
 fn add(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
+    deadline::check()?;
     let sum = join(state, a, b)?;
     hold(state, &sum)?;
     Ok(sum)
@@ -62,6 +65,7 @@ fn join(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
 
 /// `a * b`: texts and lists are repeated once that is paid for, the rest is minijinja's.
 fn times(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
+    deadline::check()?;
     let repeated = |value: &Value| value.as_str().is_some() || is_list(value);
     let (what, count) = match (repeated(a), repeated(b)) {
         (true, false) => (a, b),
@@ -85,6 +89,8 @@ fn times(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
         });
     }
     let items: Vec<Value> = what.try_iter()?.collect();
+    // Nothing, however often, is nothing.
+    let count = if items.is_empty() { 0 } else { count };
     pay(items.len(), ITEMS_PER_FUEL)?;
     let all: Vec<Value> = std::iter::repeat_n(&items, count)
         .flatten()
@@ -97,6 +103,26 @@ fn times(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
     };
     hold(state, &list)?;
     Ok(list)
+}
+
+/// `a ~ b`.
+fn concatenated(state: &State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
+    deadline::check()?;
+    let marked = !matches!(state.auto_escape(), AutoEscape::None) && (a.is_safe() || b.is_safe());
+    if marked {
+        let both = [escaped(state, a)?, escaped(state, b)?];
+        let text = both.iter().filter_map(Value::as_str).collect();
+        return Ok(Value::from_safe_string(text));
+    }
+    let [first, second] = [a, b].map(|value| match value.as_str() {
+        Some(text) => Ok(Cow::Borrowed(text)),
+        None => text(state, value).map(Cow::Owned),
+    });
+    let (first, second) = (first?, second?);
+    let mut out = String::with_capacity(first.len() + second.len());
+    out.push_str(&first);
+    out.push_str(&second);
+    Ok(Value::from(out))
 }
 
 /// minijinja's own `*`.

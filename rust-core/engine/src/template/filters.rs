@@ -1,12 +1,16 @@
 //! Filters of Jinja2 that minijinja lacks, or that do less there.
 
+use std::sync::LazyLock;
+
 use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
 
 use super::args::Args;
+use super::calls;
+use super::deadline;
 use super::held::{longest_text, pay_for_walk};
 use super::python::{check_widths, pay};
-use super::python_str::{lines, pad};
+use super::python_str::{lines, pad, strip};
 use super::python_text::text;
 use super::refusal::refused;
 use super::rewrite::{AT, REMAINDER, SLICE, WALKED};
@@ -16,7 +20,7 @@ type Filter = fn(&State<'_, '_>, &Value, Given) -> Result<Value, Error>;
 
 /// Adds everything here to an environment.
 pub(super) fn add_to(environment: &mut Environment<'_>) {
-    const FILTERS: [(&str, Filter); 12] = [
+    const FILTERS: [(&str, Filter); 14] = [
         ("wordcount", word_count),
         ("truncate", truncate),
         ("center", center),
@@ -29,27 +33,36 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         ("int", int),
         ("float", float),
         ("default", default),
+        ("d", default),
+        ("trim", trim),
     ];
     for (name, filter) in FILTERS {
-        environment.add_filter(name, filter);
+        calls::filter(environment, name, filter);
     }
-    environment.add_filter("d", default as Filter);
+    calls::filter(environment, "replace", replace);
     environment.add_filter(REMAINDER, remainder);
-    // The text that an index reads was paid for as what a filter is given.
-    environment.add_filter(AT, |value: &Value, key: &Value| value.get_item(key));
+    // The text that an index reads was paid for as what a filter is given, the key is compared.
+    environment.add_filter(AT, |value: &Value, key: &Value| {
+        deadline::check()?;
+        value.get_item(key)
+    });
     environment.add_filter(SLICE, slice);
     environment.add_filter(WALKED, |value: Value| walked(value));
-    environment.add_filter("list", |state: &State<'_, '_>, value: Value| {
-        filters::list(state, walked(value)?)
-    });
-    environment.add_filter(
+    calls::filter(
+        environment,
+        "list",
+        |state: &State<'_, '_>, value: Value| filters::list(state, walked(value)?),
+    );
+    calls::filter(
+        environment,
         "sort",
         |state: &State<'_, '_>, value: Value, given: Given| {
             let names = ["reverse", "case_sensitive", "attribute"];
             filters::sort(state, value, by_name(given, &names)?)
         },
     );
-    environment.add_filter(
+    calls::filter(
+        environment,
         "unique",
         |state: &State<'_, '_>, value: Value, given: Given| {
             filters::unique(
@@ -59,7 +72,8 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
             )
         },
     );
-    environment.add_filter(
+    calls::filter(
+        environment,
         "min",
         |state: &State<'_, '_>, value: Value, given: Given| {
             filters::min(
@@ -69,7 +83,8 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
             )
         },
     );
-    environment.add_filter(
+    calls::filter(
+        environment,
         "max",
         |state: &State<'_, '_>, value: Value, given: Given| {
             filters::max(
@@ -79,7 +94,8 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
             )
         },
     );
-    environment.add_filter(
+    calls::filter(
+        environment,
         "dictsort",
         |state: &State<'_, '_>, value: &Value, given: Given| {
             // As many comparisons as sorting takes, which this function of minijinja does not count.
@@ -118,6 +134,7 @@ fn slice(
     stop: Value,
     step: Option<Value>,
 ) -> Result<Value, Error> {
+    deadline::check()?;
     let part = super::add::part(value, start, stop, step)?;
     if !matches!(part.kind(), ValueKind::Seq | ValueKind::Iterable) {
         return Ok(part);
@@ -138,6 +155,7 @@ fn slice(
 
 /// `a % b`: the remainder of numbers, or a text with its places filled in.
 fn remainder(state: &mut State<'_, '_>, a: &Value, b: &Value) -> Result<Value, Error> {
+    deadline::check()?;
     let Some(format) = a.as_str() else {
         return super::add::modulo(a, b);
     };
@@ -222,6 +240,43 @@ fn escape(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, E
 fn force_escape(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
     Args::new(&given.into_values(), &[])?;
     escaped(state, &Value::from(text(state, value)?))
+}
+
+fn trim(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    let written;
+    let whole = match value.as_str() {
+        Some(whole) => whole,
+        None => {
+            written = text(state, value)?;
+            &written
+        }
+    };
+    let trimmed = strip(whole, "strip", &given.into_values())?;
+    Ok(if value.is_safe() {
+        Value::from_safe_string(trimmed.to_owned())
+    } else if value
+        .as_str()
+        .is_some_and(|whole| whole.len() == trimmed.len())
+    {
+        value.clone()
+    } else {
+        Value::from(trimmed)
+    })
+}
+
+/// minijinja's own, with the count that only its own environments take.
+fn replace(state: &mut State<'_, '_>, value: Value, given: Given) -> Result<Value, Error> {
+    static REPLACE: LazyLock<Value> = LazyLock::new(|| Value::from_function(filters::replace));
+    let args = Args::new(&given.into_values(), &["old", "new", "count"])?;
+    let (old, new) = (args.needed(0)?, args.needed(1)?);
+    let Some(count) = args.integer(2)?.and_then(|most| usize::try_from(most).ok()) else {
+        return REPLACE.call(state, &[value, old.clone(), new.clone()]);
+    };
+    let value = text(state, &value)?;
+    let (old, new) = (text(state, old)?, text(state, new)?);
+    let places = (value.len() / old.len().max(1) + 1).min(count);
+    pay(state, places.saturating_mul(new.len()))?;
+    Ok(Value::from(value.replacen(&old, &new, count)))
 }
 
 fn word_count(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {

@@ -8,9 +8,9 @@
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, State, Value, filters, functions};
 
-use super::FUEL;
 use super::refusal::refused;
-use super::rewrite::{COMPARED, HELD, KEPT};
+use super::rewrite::{COMPARED, HELD, KEPT, TICK, TURN};
+use super::{FUEL, calls, deadline};
 
 /// Nodes of a tree that one unit of fuel pays for when a value is held.
 const NODES_PER_FUEL: usize = 8;
@@ -20,7 +20,7 @@ const COMPARED_PER_FUEL: usize = 1;
 pub(super) const BYTES_PER_FUEL: usize = 64;
 /// The same where a text is only referred to: whoever turns a list into text writes it out for each
 /// time that it is in there.
-const HELD_BYTES_PER_FUEL: usize = 512;
+const HELD_BYTES_PER_FUEL: usize = 128;
 /// How deep values may lie in one another.
 pub(super) const MAX_NESTING: usize = 64;
 /// Nodes of a value that a template builds for an empty conversation. At 70 ns to compare one, all
@@ -51,66 +51,89 @@ const COMPARING_TESTS: [(&str, Comparison); 15] = [
 
 /// Adds everything here to an environment.
 pub(super) fn add_to(environment: &mut Environment<'_>) {
+    environment.add_filter(TICK, |value: Value| deadline::check().map(|()| value));
+    environment.add_filter(TURN, |value: Value| deadline::check_turn().map(|()| value));
     environment.add_filter(HELD, |state: &State<'_, '_>, value: Value| {
+        deadline::check()?;
         hold(state, &value).map(|()| value)
     });
     environment.add_filter(KEPT, |state: &State<'_, '_>, value: Value| {
+        deadline::check()?;
         keep(state, &value).map(|()| value)
     });
     environment.add_filter(COMPARED, |state: &State<'_, '_>, value: Value| {
+        deadline::check()?;
         pay_for_walk(state, &value).map(|()| value)
     });
     for (name, holds) in COMPARING_TESTS {
-        environment.add_test(name, move |state: &State<'_, '_>, a: &Value, b: &Value| {
-            pay_for_walk(state, b).map(|()| holds(a, b))
-        });
+        calls::test(
+            environment,
+            name,
+            move |state: &State<'_, '_>, a: &Value, b: &Value| {
+                pay_for_walk(state, b).map(|()| holds(a, b))
+            },
+        );
     }
     // A text is read to the end, as comparing does.
-    environment.add_test("lower", |state: &State<'_, '_>, value: Value| {
-        pay_for_walk(state, &value)?;
-        let text = value.as_str().unwrap_or_default();
-        let cased = text.chars().any(char::is_lowercase);
-        Ok::<_, Error>(cased && !text.chars().any(char::is_uppercase))
-    });
-    environment.add_test("upper", |state: &State<'_, '_>, value: Value| {
-        pay_for_walk(state, &value)?;
-        let text = value.as_str().unwrap_or_default();
-        let cased = text.chars().any(char::is_uppercase);
-        Ok::<_, Error>(cased && !text.chars().any(char::is_lowercase))
-    });
-    environment.add_filter(
+    calls::test(
+        environment,
+        "lower",
+        |state: &State<'_, '_>, value: Value| {
+            pay_for_walk(state, &value)?;
+            let text = value.as_str().unwrap_or_default();
+            let cased = text.chars().any(char::is_lowercase);
+            Ok::<_, Error>(cased && !text.chars().any(char::is_uppercase))
+        },
+    );
+    calls::test(
+        environment,
+        "upper",
+        |state: &State<'_, '_>, value: Value| {
+            pay_for_walk(state, &value)?;
+            let text = value.as_str().unwrap_or_default();
+            let cased = text.chars().any(char::is_uppercase);
+            Ok::<_, Error>(cased && !text.chars().any(char::is_lowercase))
+        },
+    );
+    calls::filter(
+        environment,
         "batch",
         |state: &State<'_, '_>, value: Value, count: usize, fill: Option<Value>| {
             held(state, filters::batch(state, value, count, fill)?)
         },
     );
-    environment.add_filter(
+    calls::filter(
+        environment,
         "slice",
         |state: &State<'_, '_>, value: Value, count: usize, fill: Option<Value>| {
             held(state, filters::slice(state, value, count, fill)?)
         },
     );
-    environment.add_filter(
+    calls::filter(
+        environment,
         "groupby",
         |state: &State<'_, '_>, value: Value, attribute: Option<&str>, kwargs: Kwargs| {
             pay_for_walk(state, &value)?;
             held(state, filters::groupby(value, attribute, kwargs)?)
         },
     );
-    environment.add_filter(
+    calls::filter(
+        environment,
         "map",
         |state: &mut State<'_, '_>, value: Value, args: Rest<ValueOrKwargs>| {
             let items = Value::from(filters::map(state, value, args)?);
             held(state, items)
         },
     );
-    environment.add_function(
+    calls::function(
+        environment,
         "dict",
         |state: &State<'_, '_>, value: Option<Value>, more| {
             held(state, functions::dict(value, more)?)
         },
     );
-    environment.add_function(
+    calls::function(
+        environment,
         "namespace",
         |state: &State<'_, '_>, defaults: Option<ValueOrKwargs>| {
             let made = functions::namespace(defaults)?;
@@ -120,10 +143,6 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
             Ok::<_, Error>(made)
         },
     );
-    // No other Jinja has these.
-    environment.remove_filter("zip");
-    environment.remove_filter("pprint");
-    environment.remove_global("debug");
 }
 
 fn held(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
@@ -131,17 +150,21 @@ fn held(state: &State<'_, '_>, value: Value) -> Result<Value, Error> {
     Ok(value)
 }
 
-/// minijinja tells only by the name of the type.
+/// A namespace, or a loop, which keeps what its method `changed` is given. minijinja tells only by
+/// the name of the type.
 fn is_namespace(value: &Value) -> bool {
-    value
-        .as_object()
-        .is_some_and(|object| object.type_name().ends_with("::Namespace"))
+    value.as_object().is_some_and(|object| {
+        let name = object.type_name();
+        name.ends_with("::Namespace") || name.ends_with("::Loop")
+    })
 }
 
 /// What a namespace takes: no namespace, or it could come to hold itself.
 fn keep(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     if is_namespace(value) {
-        return Err(refused("a namespace cannot be kept in another value"));
+        return Err(refused(
+            "a namespace or loop cannot be kept in another value",
+        ));
     }
     hold(state, value)
 }
@@ -246,7 +269,9 @@ impl Walk<'_, '_, '_> {
             return Err(refused("the template builds too large a value"));
         }
         if is_namespace(value) {
-            return Err(refused("a namespace cannot be kept in another value"));
+            return Err(refused(
+                "a namespace or loop cannot be kept in another value",
+            ));
         }
         if is_container(value) {
             self.inside(value, depth + 1)?;

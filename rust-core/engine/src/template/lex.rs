@@ -54,6 +54,17 @@ impl<'s> Lexer<'s> {
         }
     }
 
+    /// Where the reading is.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The mark that says how to trim what comes after the tag that was just read to its end.
+    pub(super) fn mark(&self) -> Option<char> {
+        let tag = self.source[..self.at].strip_suffix(self.close)?;
+        tag.chars().next_back().filter(|c| matches!(c, '-' | '+'))
+    }
+
     fn rest(&self) -> &'s str {
         &self.source[self.at..]
     }

@@ -4,15 +4,18 @@
 //! Templates are Jinja as Hugging Face's `apply_chat_template` runs it: `trim_blocks` and
 //! `lstrip_blocks`, loop controls, Python's methods, `tojson` without HTML escapes,
 //! `raise_exception` and `strftime_now`. They come with the model, from anywhere, so they run
-//! bounded: in steps, in the memory that they fill, in output and in depth.
+//! bounded: in time, in steps, in the memory that they fill, in output and in depth.
 //!
-//! The steps are minijinja's fuel. It does not count what `+` does with lists, and counts the
+//! The time is the processor's (see `deadline`). The steps are minijinja's fuel, which bounds the
+//! memory as well. It does not count what `+` does with lists, and counts the
 //! comparison of two values by their outermost length alone, so a template's source is rewritten
 //! before it is compiled (`rewrite`): sums become calls of a filter that pays, and what the template
 //! builds is walked, paid for and kept small (`held`).
 
 mod add;
 mod args;
+mod calls;
+mod deadline;
 mod filters;
 mod held;
 mod lex;
@@ -27,6 +30,7 @@ mod rewrite;
 mod source;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Zoned;
 use jiff::civil::DateTime;
@@ -39,12 +43,13 @@ pub use message::{Message, Part, Role, ToolCall};
 
 use crate::error::{Error, Result};
 use crate::gguf::Gguf;
+use crate::threads::take_panic_place;
 #[cfg(doc)]
 use crate::tokenize::EncodeOptions;
 use crate::tokenize::Tokenizer;
+use deadline::Limited;
 use marks::Marks;
 use rewrite::with_making_paid;
-use source::{MAX_ELIFS, MAX_SYMBOLS, busiest_tag, elifs, without_generation_tags};
 
 const KEY: &str = "tokenizer.chat_template";
 const NAME: &str = "chat";
@@ -56,8 +61,6 @@ const FUEL: u64 = 50_000;
 const FUEL_PER_VALUE: u64 = 200;
 /// Bytes of a rendered conversation.
 const MAX_OUTPUT: usize = 4 << 20;
-/// Bytes of a template's source; the longest in use has 40 KiB.
-const MAX_SOURCE: usize = 512 << 10;
 /// Nested loops, conditions and (each four) macros. A large stack holds that many symbols in a
 /// debug build.
 const MAX_DEPTH: usize = 300;
@@ -113,9 +116,15 @@ fn fuel_for(value: &Value) -> u64 {
         }
 }
 
-/// What compiles and renders a template recurses.
-fn on_large_stack<T: Send>(run: impl FnOnce() -> T + Send) -> Result<T> {
-    crate::threads::on_large_stack("dormouse-jinja", run)
+/// What compiles and renders a template recurses, and it is not ours: a panic of it is an error of
+/// the template that brought it about, and its text is not told.
+fn on_large_stack<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    crate::threads::on_large_stack("dormouse-jinja", || {
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
+            take_panic_place();
+            Err(template_error("the template engine cannot do what it asks"))
+        })
+    })?
 }
 
 /// Takes a rendering's output up to [`MAX_OUTPUT`].
@@ -163,52 +172,35 @@ impl ChatTemplate {
     /// `eos_token`.
     ///
     /// # Errors
-    /// [`Error::Template`] when it does not compile or is longer than 512 KiB.
+    /// [`Error::Template`] when it does not compile or is longer than 256 KiB.
     pub fn new(source: &str, bos: &str, eos: &str) -> Result<Self> {
-        if source.len() > MAX_SOURCE {
-            return Err(template_error(format!(
-                "its source has {} bytes (at most {MAX_SOURCE})",
-                source.len()
-            )));
-        }
+        // Jinja2 reads all line ends as one.
+        let plain = source.replace("\r\n", "\n").replace('\r', "\n");
+        source::too_large(&plain).map_err(template_error)?;
         let syntax = SyntaxConfig::builder()
             .trim_blocks(true)
             .lstrip_blocks(true)
             .build()
             .map_err(|e| Error::internal(format!("the template syntax: {e}")))?;
-        let mut environment = Environment::new();
+        let mut environment = Environment::empty();
         environment.set_syntax(syntax);
         environment.set_auto_escape_callback(|_| AutoEscape::None);
         environment.set_undefined_behavior(UndefinedBehavior::Lenient);
         environment.set_recursion_limit(MAX_DEPTH);
+        calls::add_to(&mut environment);
         python::add_to(&mut environment);
         add::add_to(&mut environment);
         filters::add_to(&mut environment);
         held::add_to(&mut environment);
-        if busiest_tag(source) > MAX_SYMBOLS {
-            return Err(template_error(format!(
-                "a tag has more than {MAX_SYMBOLS} symbols"
-            )));
-        }
-        if elifs(source) > MAX_ELIFS {
-            return Err(template_error(format!(
-                "it has more than {MAX_ELIFS} elif tags"
-            )));
-        }
-        // Jinja2 reads all line ends as one.
-        let plain = source.replace("\r\n", "\n").replace('\r', "\n");
-        let plain = without_generation_tags(&plain);
         // What cannot be read does not compile either; minijinja says best why.
         let (plain, read) = match with_making_paid(&plain) {
             Ok(paid) => (paid, true),
             Err(_) => (plain, false),
         };
-        let environment = on_large_stack(|| {
-            environment
-                .add_template_owned(NAME, plain)
-                .map(|()| environment)
-        })?
-        .map_err(|e| template_error(refusal::of_compiling(&e)))?;
+        let environment = on_large_stack(|| match environment.add_template_owned(NAME, plain) {
+            Ok(()) => Ok(environment),
+            Err(e) => Err(template_error(refusal::of_compiling(&e))),
+        })?;
         if !read {
             return Err(template_error("a tag in it cannot be read"));
         }
@@ -244,7 +236,7 @@ impl ChatTemplate {
         variables: Map<String, Value>,
         now: Option<DateTime>,
     ) -> Result<String> {
-        on_large_stack(|| self.render_here(variables, now))?
+        on_large_stack(|| self.render_here(variables, now))
     }
 
     fn render_here(
@@ -252,9 +244,10 @@ impl ChatTemplate {
         mut variables: Map<String, Value>,
         now: Option<DateTime>,
     ) -> Result<String> {
-        let fuel = variables.values().map(fuel_for).sum::<u64>() + FUEL;
+        let fuel = variables.values().map(fuel_for).sum::<u64>();
+        let _limited = Limited::new(fuel);
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some(fuel));
+        environment.set_fuel(Some(fuel + FUEL));
         let mut context: Vec<(String, minijinja::Value)> = variables
             .iter_mut()
             .map(|(key, value)| (key.clone(), minijinja::Value::from(Serde(value.take()))))

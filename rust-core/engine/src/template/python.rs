@@ -15,14 +15,16 @@ use super::python_json::tojson;
 use super::python_str::string_method;
 use super::python_text::text;
 use super::refusal::{Raised, refused};
+use super::{calls, deadline};
 
 /// Adds everything here to an environment.
 pub(super) fn add_to(environment: &mut Environment<'_>) {
     environment.set_unknown_method_callback(method);
     environment.set_formatter(print);
-    environment.add_filter("tojson", tojson);
-    environment.add_filter("string", string);
-    environment.add_function(
+    calls::filter(environment, "tojson", tojson);
+    calls::filter(environment, "string", string);
+    calls::function(
+        environment,
         "raise_exception",
         |message: String| -> Result<Value, Error> {
             Err(
@@ -32,7 +34,7 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         },
     );
     // In Python a string is a sequence of characters, and what is not defined can be iterated.
-    environment.add_test("sequence", |value: &Value| {
+    calls::test(environment, "sequence", |value: &Value| {
         matches!(
             value.kind(),
             ValueKind::String
@@ -42,13 +44,13 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
                 | ValueKind::Undefined
         )
     });
-    environment.add_test("callable", |value: &Value| {
+    calls::test(environment, "callable", |value: &Value| {
         value.as_object().is_some_and(|object| {
             let name = object.type_name();
             name.contains("Function") || name.contains("Macro")
         })
     });
-    environment.add_test("iterable", |value: &Value| {
+    calls::test(environment, "iterable", |value: &Value| {
         matches!(value.kind(), ValueKind::String | ValueKind::Undefined)
             || value.try_iter().is_ok_and(|_| !value.is_none())
     });
@@ -81,6 +83,7 @@ pub(super) fn strftime(now: DateTime, format: &str) -> Result<Value, Error> {
 
 /// Prints a value.
 fn print(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Value) -> Result<(), Error> {
+    deadline::check()?;
     if !matches!(state.auto_escape(), AutoEscape::None) {
         let safe = escaped(state, value)?;
         return out
@@ -115,6 +118,7 @@ fn method(
     name: &str,
     args: &[Value],
 ) -> Result<Value, Error> {
+    deadline::check()?;
     if let Some(text) = value.as_str() {
         let given: usize = args.iter().filter_map(Value::as_str).map(str::len).sum();
         pay(state, text.len().saturating_add(given))?;
@@ -139,7 +143,7 @@ fn method(
             return Ok(result);
         }
     }
-    unknown_method_callback(state, value, name, args)
+    calls::made_at_once(unknown_method_callback(state, value, name, args)?)
 }
 
 /// Widths are the one way in which a format makes more than it is given.

@@ -171,7 +171,7 @@ pub(super) fn lines(text: &str, keep_ends: bool) -> Vec<&str> {
 }
 
 /// `strip`, `lstrip`, `rstrip`.
-fn strip<'t>(text: &'t str, name: &str, args: &[Value]) -> Result<&'t str, Error> {
+pub(super) fn strip<'t>(text: &'t str, name: &str, args: &[Value]) -> Result<&'t str, Error> {
     let args = Args::new(args, &["chars"])?;
     let chars: Option<HashSet<char>> = args.text(0)?.map(|chars| chars.chars().collect());
     let strips = |c: char| {

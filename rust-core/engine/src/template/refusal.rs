@@ -34,8 +34,13 @@ impl std::error::Error for Ours {}
 
 /// An operation that cannot be done. `why` is told to the caller, so it quotes no value.
 pub(super) fn refused(why: impl Into<Cow<'static, str>>) -> Error {
+    with_words(ErrorKind::InvalidOperation, why)
+}
+
+/// As [`refused`], of another kind.
+pub(super) fn with_words(kind: ErrorKind, why: impl Into<Cow<'static, str>>) -> Error {
     let why = why.into();
-    Error::new(ErrorKind::InvalidOperation, why.clone()).with_source(Ours(why))
+    Error::new(kind, why.clone()).with_source(Ours(why))
 }
 
 /// What a template raises is told from this many characters on.
@@ -75,7 +80,10 @@ pub(super) fn of_rendering(error: &Error, source: &str) -> String {
 
 fn sentence(error: &Error, detail: Option<&str>) -> String {
     if error.kind() == ErrorKind::OutOfFuel {
-        return "it takes too long or builds too much (is there an endless loop?)".into();
+        // Where it was when the time was over says nothing.
+        return detail
+            .unwrap_or("it takes too long or builds too much (is there an endless loop?)")
+            .to_owned();
     }
     let place = error
         .line()

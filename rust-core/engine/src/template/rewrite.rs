@@ -11,6 +11,13 @@
 //! - `a[b]` becomes `((a)|__at(b))` unless `b` is a plain string, as finding a character takes the
 //!   time that reading the text takes; `a[b:c]` becomes `((a)|__slice(b,c))`, as minijinja keeps a
 //!   slice of a slice of a slice as such, and walks it on the stack.
+//! - `a ~ b` becomes `(a)|__join(b)`, as values can be large as text; `a in b`, `{a: b}` and `**a`
+//!   become `(a)|__compared in b` and so on.
+//! - Every few dozen tokens (see `pace`) `if a` becomes `if (a)|__tick`, `set a = b` becomes
+//!   `set a = (b)|__tick`, or after the tag comes `{%if 0|__tick%}{%endif%}`: there the time is looked
+//!   at (see `deadline`). After `for`, `macro` and `call` comes always one with `__turn`.
+//! - `{% generation %}`, which marks the assistant's text for training and renders as what it
+//!   encloses, becomes `{% with %}`; minijinja knows no such tag.
 //! - `a % b` becomes `(a)|__rem(b)`, which fills in texts as Python does, and `for x in a` becomes
 //!   `for x in (a)|__walked`, which refuses to walk `none`.
 //!
@@ -19,14 +26,19 @@
 
 mod brackets;
 mod frame;
+mod pace;
 mod tag;
 #[cfg(test)]
 mod tests;
 
 use super::lex::{Lexer, Unread};
+use pace::Pace;
 use tag::Tag;
 
 /// The filters' names.
+pub(super) const TICK: &str = "__tick";
+pub(super) const TURN: &str = "__turn";
+pub(super) const JOIN: &str = "__join";
 pub(super) const SUM: &str = "__sum";
 pub(super) const HELD: &str = "__held";
 pub(super) const KEPT: &str = "__kept";
@@ -45,12 +57,24 @@ pub(super) const SLICE: &str = "__slice";
 pub(super) fn with_making_paid(source: &str) -> Result<String, Unread> {
     let mut lexer = Lexer::new(source);
     let mut edits = Vec::new();
+    let mut pace = Pace::default();
     while let Some(block) = lexer.next_tag()? {
         let mut tag = Tag::new(block);
+        let mut name = None;
         while let Some(token) = lexer.next_token()? {
+            if block && tag.tokens == 0 {
+                name = Some(token.text);
+            }
             tag.take(token.kind, token.text, token.start)?;
         }
-        edits.append(&mut tag.finish()?);
+        let look = match name {
+            Some(name) => pace.passed(name, tag.tokens),
+            None => {
+                pace.printed();
+                false
+            }
+        };
+        edits.append(&mut tag.finish(look, lexer.at(), lexer.mark())?);
     }
     edits.sort_by_key(|edit| edit.at);
     let mut out = String::with_capacity(source.len() + 10 * edits.len());

@@ -1,115 +1,134 @@
-//! What is done to a template's source before minijinja compiles it.
+//! How large a template's source may be, and how deep its parts may lie in one another: parsing and
+//! compiling recurse.
 
-/// Symbols (words, operators, brackets) in one tag; the busiest in use has 60. Parsing and
-/// compiling recurse along a chain such as `1+1+1`, so this bounds their stack.
-pub(super) const MAX_SYMBOLS: usize = 5_000;
+use super::lex::{Kind, Lexer, Unread};
 
-/// `{% generation %}` marks the assistant's text for training and renders as what it encloses;
-/// minijinja knows no such tag.
-pub(super) fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(open) = rest.find("{%") {
-        let (before, tag) = rest.split_at(open);
-        out.push_str(before);
-        let inner = tag[2..].trim_start_matches(['-', '+']).trim_start();
-        let replaced = [("generation", "with"), ("endgeneration", "endwith")]
-            .into_iter()
-            .find_map(|(name, instead)| {
-                let after = inner.strip_prefix(name)?;
-                let end = after.trim_start().trim_start_matches(['-', '+']);
-                end.starts_with("%}").then_some((instead, after))
-            });
-        match replaced {
-            Some((instead, after)) => {
-                out.push_str(&tag[..tag.len() - inner.len()]);
-                out.push_str(instead);
-                rest = after;
+/// Bytes of a template's source; the longest in use has 40 KiB.
+pub(super) const MAX_SOURCE: usize = 256 << 10;
+/// Tokens (words, numbers, strings, operators, brackets) of one tag; the busiest in use has 60. A
+/// chain such as `1+1+1` is as deep as it is long.
+const MAX_TOKENS: usize = 2_000;
+/// `{% elif %}` tags of a template; the most in use are 20. Each is parsed inside the one before it.
+const MAX_ELIFS: usize = 500;
+/// Loops, conditions, macros and other blocks inside one another.
+const MAX_BLOCKS: usize = 50;
+
+const BLOCKS: [&str; 9] = [
+    "for",
+    "if",
+    "macro",
+    "call",
+    "filter",
+    "with",
+    "set",
+    "autoescape",
+    "generation",
+];
+
+/// What is too large in a source, in words.
+///
+/// What lies behind something that is no tag at all was not read, so it has to be short.
+pub(super) fn too_large(source: &str) -> Result<(), String> {
+    if source.len() > MAX_SOURCE {
+        return Err(format!(
+            "its source has {} bytes (at most {MAX_SOURCE})",
+            source.len()
+        ));
+    }
+    let mut lexer = Lexer::new(source);
+    let mut blocks = Blocks::default();
+    loop {
+        match next_tag(&mut lexer, &mut blocks) {
+            Ok(Some(tokens)) if tokens > MAX_TOKENS => {
+                return Err(format!("a tag has more than {MAX_TOKENS} symbols"));
             }
-            None => {
-                out.push_str("{%");
-                rest = &tag[2..];
+            Ok(Some(_)) if blocks.elifs > MAX_ELIFS => {
+                return Err(format!("it has more than {MAX_ELIFS} elif tags"));
             }
+            Ok(Some(_)) if blocks.open > MAX_BLOCKS => {
+                return Err(format!("more than {MAX_BLOCKS} blocks lie in one another"));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(()),
+            Err(Unread) if source.len() - lexer.at() > MAX_TOKENS => {
+                return Err("a tag in it cannot be read".to_owned());
+            }
+            Err(Unread) => return Ok(()),
         }
     }
-    out.push_str(rest);
-    out
 }
 
-/// `{% elif %}` tags of a template; the most in use are 20. minijinja parses each inside the one
-/// before it.
-pub(super) const MAX_ELIFS: usize = 500;
-
-/// How many `{% elif %}` tags a template has. Those in comments count as well.
-pub(super) fn elifs(source: &str) -> usize {
-    source
-        .split("{%")
-        .skip(1)
-        .filter(|tag| {
-            let name = tag.strip_prefix(['-', '+']).unwrap_or(tag);
-            name.trim_start().starts_with("elif")
-        })
-        .count()
+#[derive(Default)]
+struct Blocks {
+    open: usize,
+    elifs: usize,
 }
 
-/// The most symbols in one tag of a template. Comments and text count as well when they look like
-/// tags, which errs on the safe side.
-pub(super) fn busiest_tag(source: &str) -> usize {
-    let (mut most, mut symbols) = (0, 0);
-    let mut bytes = source.bytes().peekable();
-    let mut in_tag = false;
-    let mut in_word = false;
-    while let Some(byte) = bytes.next() {
-        let next = bytes.peek().copied();
-        if !in_tag {
-            in_tag = byte == b'{' && matches!(next, Some(b'{' | b'%'));
-            if in_tag {
-                bytes.next();
-            }
-            symbols = 0;
-            in_word = false;
-            continue;
+/// Reads the next tag and gives the number of its tokens; no more than needed.
+fn next_tag(lexer: &mut Lexer<'_>, blocks: &mut Blocks) -> Result<Option<usize>, Unread> {
+    let Some(block) = lexer.next_tag()? else {
+        return Ok(None);
+    };
+    let (mut name, mut assigns, mut tokens) = ("", false, 0);
+    while tokens <= MAX_TOKENS {
+        let Some(token) = lexer.next_token()? else {
+            break;
+        };
+        if block && tokens == 0 && token.kind == Kind::Word {
+            name = token.text;
         }
-        if next == Some(b'}') && matches!(byte, b'%' | b'}') {
-            in_tag = false;
-            continue;
-        }
-        let word = byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
-        if matches!(byte, b'\'' | b'"') {
-            while let Some(inner) = bytes.next() {
-                if inner == b'\\' {
-                    bytes.next();
-                } else if inner == byte {
-                    break;
-                }
-            }
-        }
-        if !(byte.is_ascii_whitespace() || (word && in_word)) {
-            symbols += 1;
-            most = most.max(symbols);
-        }
-        in_word = word;
+        assigns |= token.kind == Kind::Symbol && token.text == "=";
+        tokens += 1;
     }
-    most
+    if name.starts_with("end") {
+        blocks.open = blocks.open.saturating_sub(1);
+    } else if BLOCKS.contains(&name) && !(name == "set" && assigns) {
+        blocks.open += 1;
+    }
+    blocks.elifs += usize::from(name == "elif");
+    Ok(Some(tokens))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn generation_tags_become_scopes() {
-        assert_eq!(
-            without_generation_tags("{%- generation -%}a{% endgeneration %}{% generations %}"),
-            "{%- with -%}a{% endwith %}{% generations %}"
-        );
-        assert_eq!(without_generation_tags("{% ä {%"), "{% ä {%");
+    fn why(source: &str) -> String {
+        too_large(source).err().unwrap_or_default()
     }
 
     #[test]
-    fn symbols_are_words_operators_and_brackets() {
-        assert_eq!(busiest_tag("a b c d {{ x + 'a+b+c' }} e f {% if y %}"), 3);
-        assert_eq!(busiest_tag("{{ x.y.z(1, 2) }}"), 10);
-        assert_eq!(busiest_tag("{{ 'never closed \\' }} + + + + +"), 1);
+    fn tokens_are_counted_where_the_engine_sees_them() {
+        let many = "+1".repeat(MAX_TOKENS);
+        for source in [
+            format!("{{{{ 1{many} }}}}"),
+            format!("{{# {{{{ ' #}}{{{{ 1{many} }}}}"),
+            format!("{{{{ {{1:{{}}}}{many} }}}}"),
+            format!("{{{{ '}}}}'{many} }}}}"),
+            format!("{{% raw %}}{{{{ '{{% endraw %}}{{{{ 1{many} }}}}"),
+            format!("{{% raw %}}{{{{{{%endraw%}}{{% if 1{many} %}}{{% endif %}}"),
+        ] {
+            assert!(why(&source).contains("symbols"), "{source:.40}");
+        }
+        for source in [
+            format!("{{{{ '{many}' }}}} {many} {{# {{{{ {many} #}}"),
+            format!("{{% raw %}}{{{{ 1{many} }}}}{{% endraw %}}"),
+            "{{ 1 + 1 }}".repeat(10_000),
+        ] {
+            assert_eq!(why(&source), "", "{source:.40}");
+        }
+        assert!(why(&"x".repeat(MAX_SOURCE + 1)).contains("bytes"));
+        // What is behind the question mark was not read.
+        assert!(why(&format!("{{{{ ? }}}}{{{{ 1{many} }}}}")).contains("read"));
+    }
+
+    #[test]
+    fn blocks_are_counted_while_they_are_open() {
+        let blocks = |count: usize| "{% if a %}{% set b %}".repeat(count);
+        assert!(why(&blocks(30)).contains("blocks"));
+        assert_eq!(why(&blocks(25)), "");
+        let closed = "{% if a %}{% set b = 1 %}{%- endif %}".repeat(1000);
+        assert_eq!(why(&closed), "");
+        assert!(why(&"{% if a %}{% elif b %}{% endif %}".repeat(600)).contains("elif"));
     }
 }

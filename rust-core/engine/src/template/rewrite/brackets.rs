@@ -128,22 +128,46 @@ impl Tag {
 
     pub(super) fn symbol(&mut self, symbol: &str, start: usize, test: Test) -> Result<(), Unread> {
         self.assign(symbol, start)?;
+        let changed = std::mem::take(&mut self.changed);
         match symbol {
-            "(" | "[" | "{" => self.open(symbol, start, test)?,
+            "(" | "[" | "{" => {
+                self.open(symbol, start, test)?;
+                if changed && symbol == "(" {
+                    self.insert(start + 1, "0|__tick,");
+                }
+            }
             ")" | "]" | "}" => self.close(symbol, start)?,
             "." | "|" if !self.ended && self.frame()?.pending => return Err(Unread),
             "." | "|" => {
                 if symbol == "|" {
                     // An index cannot follow a filter.
                     self.frame()?.primary = None;
+                    // The filters of a block that is put into a namespace.
+                    if let Targets::Set { attribute } = self.targets {
+                        self.targets = Targets::None;
+                        self.filtered = attribute;
+                    }
                 }
                 self.name_next = true;
                 self.test = if symbol == "." { test } else { Test::None };
                 self.ended = false;
             }
-            "*" | "**" if !self.ended => self.delimit()?,
+            "*" | "**" if !self.ended => {
+                self.delimit()?;
+                // The keys of a dict are hashed.
+                self.frame()?.compared |= symbol == "**";
+            }
             "~" => {
-                self.end_term()?;
+                let before = self.end_join()?;
+                let frame = self.frame()?;
+                frame.joining = true;
+                let first = frame.joined.ok_or(Unread)?;
+                // After the first, what is joined so far is one operand.
+                if !before {
+                    self.insert(first, "(");
+                    self.insert(self.last_end, ")");
+                }
+                self.replace(start, "|__join(");
                 self.ended = false;
             }
             "%" | "*" => {
@@ -190,6 +214,9 @@ impl Tag {
                 self.ended = false;
             }
             _ => {
+                let frame = self.frame()?;
+                // The key of a dict is hashed.
+                frame.compared |= symbol == ":" && frame.open == "{";
                 self.delimit()?;
                 self.frame()?.compared |= COMPARISONS.contains(&symbol);
             }

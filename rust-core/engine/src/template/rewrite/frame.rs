@@ -29,6 +29,10 @@ pub(super) struct Frame {
     pub(super) term: Option<usize>,
     /// The bracket of the filter for `%` or `*` is open.
     pub(super) factor: bool,
+    /// Where the terms began that `~` joins.
+    pub(super) joined: Option<usize>,
+    /// The bracket of the filter for `~` is open.
+    pub(super) joining: bool,
     /// Where the operand began, without its sign: what an index has on its left.
     pub(super) primary: Option<usize>,
     /// Where the argument of a test began that has no brackets, and whether it needs them.
@@ -62,6 +66,8 @@ impl Frame {
             varied: false,
             term: None,
             factor: false,
+            joined: None,
+            joining: false,
             primary: None,
             bare: None,
             index: None,

@@ -5,6 +5,19 @@ use crate::template::lex::{Kind, Unread};
 
 pub(super) const COMPARISONS: [&str; 6] = ["<", ">", "<=", ">=", "==", "!="];
 
+/// A tag that looks at the time and prints nothing. It trims what comes after it as the one before
+/// it would have done.
+const fn tick_after(turn: bool, mark: Option<char>) -> &'static str {
+    match (turn, mark) {
+        (true, Some('-')) => "{%if 0|__turn%}{%endif-%}",
+        (true, Some('+')) => "{%if 0|__turn%}{%endif+%}",
+        (true, _) => "{%if 0|__turn%}{%endif%}",
+        (false, Some('-')) => "{%if 0|__tick%}{%endif-%}",
+        (false, Some('+')) => "{%if 0|__tick%}{%endif+%}",
+        (false, _) => "{%if 0|__tick%}{%endif%}",
+    }
+}
+
 pub(super) struct Tag {
     pub(super) edits: Vec<Edit>,
     pub(super) frames: Vec<Frame>,
@@ -23,8 +36,24 @@ pub(super) struct Tag {
     pub(super) with: bool,
     /// Where the value of `{% set … = value %}` begins, and whether an attribute is set.
     pub(super) value: Option<(usize, bool)>,
+    /// The attribute of a namespace is set to a block that goes through filters.
+    pub(super) filtered: bool,
     /// Where what a loop walks begins.
     pub(super) walked: Option<usize>,
+    /// Where the condition of an `if`, an `elif` or a loop begins.
+    pub(super) condition: Option<usize>,
+    /// It is a loop, whose `if` is a condition.
+    pub(super) looping: bool,
+    /// It begins what is done many times.
+    pub(super) turns: bool,
+    /// It is a loop with a condition.
+    pub(super) filters: bool,
+    /// The last token is the name `changed` of a method, which compares.
+    pub(super) changed: bool,
+    /// Tokens so far.
+    pub(super) tokens: usize,
+    /// Its first word stands for another one if it is the only one: place, length, the other.
+    pub(super) instead: Option<(usize, usize, &'static str)>,
     pub(super) last_end: usize,
 }
 
@@ -42,7 +71,15 @@ impl Tag {
             targets: Targets::None,
             with: false,
             value: None,
+            filtered: false,
             walked: None,
+            condition: None,
+            looping: false,
+            changed: false,
+            tokens: 0,
+            instead: None,
+            filters: false,
+            turns: false,
             last_end: 0,
         }
     }
@@ -78,16 +115,25 @@ impl Tag {
         Ok(())
     }
 
-    /// Ends the factors: what comes binds looser than `*`.
-    pub(super) fn end_term(&mut self) -> Result<(), Unread> {
+    /// Ends what is joined so far, and the factors; says whether anything was joined.
+    pub(super) fn end_join(&mut self) -> Result<bool, Unread> {
         self.close_factor()?;
-        self.frame()?.term = None;
-        Ok(())
+        let frame = self.frame()?;
+        frame.term = None;
+        let joining = std::mem::take(&mut frame.joining);
+        if joining {
+            if !self.ended {
+                return Err(Unread);
+            }
+            self.insert(self.last_end, ")");
+        }
+        Ok(joining)
     }
 
     /// Closes the filter's bracket after the operand that the last token ended.
     pub(super) fn close_sum(&mut self) -> Result<(), Unread> {
-        self.end_term()?;
+        self.end_join()?;
+        self.frame()?.joined = None;
         if std::mem::take(&mut self.frame()?.pending) {
             if !self.ended {
                 return Err(Unread);
@@ -124,6 +170,7 @@ impl Tag {
         let frame = self.frame()?;
         frame.start.get_or_insert(start);
         frame.term.get_or_insert(start);
+        frame.joined.get_or_insert(start);
         self.ended = ends;
         Ok(())
     }
@@ -163,8 +210,12 @@ impl Tag {
         if kind == Kind::Symbol && text == ":" {
             self.end_part(start)?;
         }
+        self.tokens += 1;
+        if kind != Kind::Symbol {
+            self.changed = named && text == "changed";
+        }
         match kind {
-            Kind::Word if statement => self.statement(text),
+            Kind::Word if statement => self.statement(text, start),
             Kind::Word if named => {
                 self.test = test;
                 self.operand(start, true)?;
@@ -212,7 +263,20 @@ impl Tag {
         Ok(())
     }
 
-    pub(super) fn statement(&mut self, name: &str) {
+    /// Ends a condition.
+    pub(super) fn end_condition(&mut self) -> Result<(), Unread> {
+        if let Some(start) = self.condition.take_if(|_| self.frames.len() == 1) {
+            // Brackets around nothing, or around a comma, would be a tuple.
+            if self.last_end <= start || self.frame()?.comma {
+                return Err(Unread);
+            }
+            self.insert(start, "(");
+            self.insert(self.last_end, ")|__tick");
+        }
+        Ok(())
+    }
+
+    pub(super) fn statement(&mut self, name: &str, start: usize) {
         self.targets = match name {
             "for" => Targets::For,
             "set" => Targets::Set { attribute: false },
@@ -222,6 +286,16 @@ impl Tag {
         self.with = name == "with";
         // The brackets after it are parameters.
         self.ended = name == "call";
+        self.looping = name == "for";
+        self.turns = matches!(name, "for" | "macro" | "call");
+        if matches!(name, "if" | "elif") {
+            self.condition = Some(start + name.len());
+        }
+        self.instead = match name {
+            "generation" => Some((start, name.len(), "with")),
+            "endgeneration" => Some((start, name.len(), "endwith")),
+            _ => None,
+        };
     }
 
     pub(super) fn word(&mut self, word: &str, start: usize, test: Test) -> Result<(), Unread> {
@@ -241,9 +315,16 @@ impl Tag {
                 self.ended = true;
             }
             (_, "and" | "or" | "not" | "in" | "if" | "else") => {
+                // What is looked for may be hashed.
+                let sought = word == "in" || (word == "not" && self.ended);
+                self.frame()?.compared |= sought && self.targets != Targets::For;
                 self.delimit()?;
                 if word == "if" {
                     self.end_walked()?;
+                    if self.frames.len() == 1 && std::mem::take(&mut self.looping) {
+                        self.condition = Some(start + word.len());
+                        self.filters = true;
+                    }
                 }
                 if self.targets == Targets::For {
                     self.targets = Targets::None;
@@ -257,6 +338,7 @@ impl Tag {
                 if self.ended {
                     self.delimit()?;
                     self.end_walked()?;
+                    self.end_condition()?;
                 }
                 self.frame()?.primary = Some(start);
                 self.operand(start, true)?;
@@ -265,25 +347,50 @@ impl Tag {
         Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<Vec<Edit>, Unread> {
+    /// `look` says whether to look at the time, `end` is where the tag ends, and `mark` what says
+    /// there how to trim what comes.
+    pub(super) fn finish(
+        mut self,
+        look: bool,
+        end: usize,
+        mark: Option<char>,
+    ) -> Result<Vec<Edit>, Unread> {
         self.end_bare()?;
         self.end_chain()?;
         if self.frames.len() != 1 {
             return Err(Unread);
         }
         self.end_walked()?;
+        let mut look = look;
+        if look || self.filters {
+            look &= self.condition.is_none() || self.filters;
+            self.end_condition()?;
+        }
         let tuple = self.frame()?.comma;
-        if let Some((start, attribute)) = self.value.filter(|(_, attribute)| tuple || *attribute) {
+        if let Some((start, attribute)) = self.value {
             if !(self.ended || tuple) {
                 return Err(Unread);
             }
-            self.insert(start, "(");
-            // A tuple is no namespace.
-            let attribute = attribute && !tuple;
-            self.insert(
-                self.last_end,
-                if attribute { ")|__kept" } else { ")|__held" },
-            );
+            let filter = match (tuple, attribute) {
+                (true, _) => ")|__held",
+                // A tuple is no namespace.
+                (false, true) => ")|__kept",
+                (false, false) => ")|__tick",
+            };
+            if tuple || attribute || look {
+                self.insert(start, "(");
+                self.insert(self.last_end, filter);
+                look = false;
+            }
+        }
+        if self.filtered {
+            self.insert(self.last_end, "|__kept");
+        }
+        if look {
+            self.insert(end, tick_after(self.turns, mark));
+        }
+        if let Some((at, remove, insert)) = self.instead.filter(|_| self.tokens == 1) {
+            self.edits.push(Edit { at, remove, insert });
         }
         Ok(self.edits)
     }
