@@ -17,9 +17,9 @@ use crate::metrics::thread_cpu_time;
 /// What a rendering may take for an empty conversation.
 const LIMIT: Duration = Duration::from_millis(100);
 /// What each unit of fuel that the conversation brings adds: one comes with each byte of text.
-const LIMIT_PER_FUEL: Duration = Duration::from_nanos(250);
+const LIMIT_PER_FUEL: Duration = Duration::from_nanos(100);
 /// How much slower code is without optimization.
-const SLOWNESS: u32 = if cfg!(debug_assertions) { 20 } else { 1 };
+const SLOWNESS: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
 
 #[derive(Clone, Copy)]
 struct Deadline {

@@ -12,6 +12,8 @@ const MAX_TOKENS: usize = 2_000;
 const MAX_ELIFS: usize = 500;
 /// Loops, conditions, macros and other blocks inside one another.
 const MAX_BLOCKS: usize = 50;
+/// Macros and calls with a body inside one another: for each, all that it encloses is searched.
+const MAX_MACROS: usize = 4;
 
 const BLOCKS: [&str; 9] = [
     "for",
@@ -48,6 +50,9 @@ pub(super) fn too_large(source: &str) -> Result<(), String> {
             Ok(Some(_)) if blocks.open > MAX_BLOCKS => {
                 return Err(format!("more than {MAX_BLOCKS} blocks lie in one another"));
             }
+            Ok(Some(_)) if blocks.macros > MAX_MACROS => {
+                return Err(format!("more than {MAX_MACROS} macros lie in one another"));
+            }
             Ok(Some(_)) => {}
             Ok(None) => return Ok(()),
             Err(Unread) if source.len() - lexer.at() > MAX_TOKENS => {
@@ -62,6 +67,7 @@ pub(super) fn too_large(source: &str) -> Result<(), String> {
 struct Blocks {
     open: usize,
     elifs: usize,
+    macros: usize,
 }
 
 /// Reads the next tag and gives the number of its tokens; no more than needed.
@@ -85,7 +91,12 @@ fn next_tag(lexer: &mut Lexer<'_>, blocks: &mut Blocks) -> Result<Option<usize>,
     } else if BLOCKS.contains(&name) && !(name == "set" && assigns) {
         blocks.open += 1;
     }
-    blocks.elifs += usize::from(name == "elif");
+    match name {
+        "elif" => blocks.elifs += 1,
+        "macro" | "call" => blocks.macros += 1,
+        "endmacro" | "endcall" => blocks.macros = blocks.macros.saturating_sub(1),
+        _ => {}
+    }
     Ok(Some(tokens))
 }
 
@@ -130,5 +141,8 @@ mod tests {
         let closed = "{% if a %}{% set b = 1 %}{%- endif %}".repeat(1000);
         assert_eq!(why(&closed), "");
         assert!(why(&"{% if a %}{% elif b %}{% endif %}".repeat(600)).contains("elif"));
+        assert!(why(&"{% macro m() %}{% call m() %}".repeat(3)).contains("macros"));
+        let closed = "{% macro m() %}{% call m() %}{% endcall %}{% endmacro %}".repeat(100);
+        assert_eq!(why(&closed), "");
     }
 }
