@@ -181,6 +181,19 @@ fn eval(operator: &Operator, operands: Value) -> Result<Value, Error> {
         .eval(operands)
 }
 
+/// What lies on the path, if there is one, in `item`; undefined if nothing does.
+pub(super) fn attribute_of(item: Value, path: Option<&str>) -> Value {
+    let Some(path) = path else {
+        return item;
+    };
+    path.split('.')
+        .try_fold(item, |item, part| match part.parse::<usize>() {
+            Ok(index) => item.get_item(&Value::from(index)),
+            Err(_) => item.get_attr(part),
+        })
+        .unwrap_or_default()
+}
+
 /// The filter `sum`, whose `start` may be a list.
 fn sum(
     state: &State<'_, '_>,
@@ -201,17 +214,11 @@ fn sum(
     };
     kwargs.assert_all_used()?;
     for item in values.try_iter()? {
-        state.consume_fuel(1)?;
-        let item = match attribute {
-            Some(path) => path
-                .split('.')
-                .try_fold(item, |item, part| match part.parse::<usize>() {
-                    Ok(index) => item.get_item(&Value::from(index)),
-                    Err(_) => item.get_attr(part),
-                })
-                .unwrap_or_default(),
-            None => item,
-        };
+        deadline::check()?;
+        // Texts are copied for each that is added.
+        let copied = total.as_str().map_or(0, str::len);
+        state.consume_fuel((copied / BYTES_PER_FUEL) as u64 + 1)?;
+        let item = attribute_of(item, attribute);
         if item.is_undefined() {
             continue;
         }

@@ -10,6 +10,8 @@ use minijinja::value::{FunctionArgs, FunctionResult, Kwargs, Rest, ValueKind, Va
 use minijinja::{Environment, Error, State, Value, filters, functions, tests};
 
 use super::deadline;
+use super::held::is_container;
+use super::python_text::text;
 use super::refusal::refused;
 
 /// Bytes of the name of an attribute, and how many such a name may list.
@@ -30,6 +32,20 @@ const ATTRIBUTE_AT: [(&str, usize); 11] = [
     ("sort", 2),
     // By name alone, as for all of the others too.
     ("map", usize::MAX),
+];
+
+/// What works on texts, and would write out other values without asking what that costs.
+const WRITTEN: [&str; 10] = [
+    "safe",
+    "lower",
+    "upper",
+    "title",
+    "capitalize",
+    "split",
+    "lines",
+    "replace",
+    "startingwith",
+    "endingwith",
 ];
 
 /// Adds what minijinja has to an environment that is empty.
@@ -61,7 +77,6 @@ fn add_filters(environment: &mut Environment<'_>) {
     filter(environment, "count", filters::length);
     filter(environment, "items", filters::items);
     filter(environment, "reverse", filters::reverse);
-    filter(environment, "join", filters::join);
     filter(environment, "split", filters::split);
     filter(environment, "lines", filters::lines);
     filter(environment, "round", filters::round);
@@ -74,7 +89,6 @@ fn add_filters(environment: &mut Environment<'_>) {
     filter(environment, "reject", filters::reject);
     filter(environment, "selectattr", filters::selectattr);
     filter(environment, "rejectattr", filters::rejectattr);
-    filter(environment, "format", filters::format);
 }
 
 fn add_tests(environment: &mut Environment<'_>) {
@@ -110,6 +124,7 @@ where
     Args: for<'a> FunctionArgs<'a>,
 {
     let called = Value::from_function(f);
+    let writes = WRITTEN.contains(&name);
     let attribute = ATTRIBUTE_AT
         .iter()
         .find(|(filter, _)| *filter == name)
@@ -118,7 +133,10 @@ where
         name,
         move |state: &mut State<'_, '_>, given: Rest<ValueOrKwargs>| {
             deadline::check()?;
-            let given = given.into_values();
+            let mut given = given.into_values();
+            if writes {
+                write_all(state, &mut given)?;
+            }
             if let Some(place) = attribute {
                 check_attribute(&given, place)?;
             }
@@ -134,11 +152,16 @@ where
     Args: for<'a> FunctionArgs<'a>,
 {
     let called = Value::from_function(f);
+    let writes = WRITTEN.contains(&name);
     environment.add_test(
         name,
         move |state: &mut State<'_, '_>, given: Rest<ValueOrKwargs>| {
             deadline::check()?;
-            let holds = called.call(state, &given.into_values())?;
+            let mut given = given.into_values();
+            if writes {
+                write_all(state, &mut given)?;
+            }
+            let holds = called.call(state, &given)?;
             Ok::<_, Error>(holds.is_true())
         },
     );
@@ -158,6 +181,16 @@ where
             made_at_once(called.call(state, &given.into_values())?)
         },
     );
+}
+
+/// Makes texts of lists and dicts.
+fn write_all(state: &State<'_, '_>, given: &mut [Value]) -> Result<(), Error> {
+    for value in given {
+        if is_container(value) && !value.is_kwargs() {
+            *value = Value::from(text(state, value)?);
+        }
+    }
+    Ok(())
 }
 
 /// A value that is not made as it is walked.

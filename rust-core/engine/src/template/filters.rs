@@ -5,17 +5,19 @@ use std::sync::LazyLock;
 use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
 
+use super::add::attribute_of;
 use super::args::Args;
 use super::calls;
 use super::deadline;
-use super::held::{longest_text, pay_for_walk};
+use super::held::{BYTES_PER_FUEL, longest_text, pay_for_walk};
+use super::numbers::{file_size, float, int};
 use super::python::{check_widths, pay};
 use super::python_str::{lines, pad, strip};
 use super::python_text::text;
 use super::refusal::refused;
 use super::rewrite::{AT, REMAINDER, SLICE, WALKED};
 
-type Given = Rest<ValueOrKwargs>;
+pub(super) type Given = Rest<ValueOrKwargs>;
 type Filter = fn(&State<'_, '_>, &Value, Given) -> Result<Value, Error>;
 
 /// Adds everything here to an environment.
@@ -40,6 +42,8 @@ pub(super) fn add_to(environment: &mut Environment<'_>) {
         calls::filter(environment, name, filter);
     }
     calls::filter(environment, "replace", replace);
+    calls::filter(environment, "join", join);
+    calls::filter(environment, "format", format);
     environment.add_filter(REMAINDER, remainder);
     // The text that an index reads was paid for as what a filter is given, the key is compared.
     environment.add_filter(AT, |value: &Value, key: &Value| {
@@ -189,6 +193,48 @@ fn remainder(state: &mut State<'_, '_>, a: &Value, b: &Value) -> Result<Value, E
         Some(text) if a.is_safe() => Value::from_safe_string(text.to_owned()),
         _ => filled,
     })
+}
+
+/// The filter `format`, which is `%`.
+fn format(state: &mut State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    let given = given.into_values();
+    let values = match given.as_slice() {
+        [named] if named.is_kwargs() => {
+            let named = Kwargs::try_from(named.clone())?;
+            let pairs = named
+                .args()
+                .map(|name| Ok((name, named.get::<Value>(name)?)));
+            Value::from_pairs(pairs.collect::<Result<Vec<_>, Error>>()?)
+        }
+        _ => Value::from(Tuple::from(given)),
+    };
+    let format = match value.as_str() {
+        Some(_) => value.clone(),
+        None => Value::from(text(state, value)?),
+    };
+    remainder(state, &format, &values)
+}
+
+/// The filter `join`.
+fn join(state: &mut State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
+    static JOIN: LazyLock<Value> = LazyLock::new(|| Value::from_function(filters::join));
+    let args = Args::new(&given.into_values(), &["d", "attribute"])?;
+    let (between, attribute) = (args.optional(0), args.text(1)?);
+    let between = between.cloned().unwrap_or_else(|| Value::from(""));
+    let width = between.as_str().map_or(0, str::len);
+    let mut items = Vec::new();
+    for item in value.try_iter()?.checked() {
+        deadline::check()?;
+        let item = attribute_of(item?, attribute);
+        let item = match item.as_str() {
+            Some(_) => item,
+            None => Value::from(text(state, &item)?),
+        };
+        let written = item.as_str().map_or(0, str::len) + width;
+        state.consume_fuel((written / BYTES_PER_FUEL) as u64 + 1)?;
+        items.push(item);
+    }
+    JOIN.call(state, &[Value::from(items), between])
 }
 
 /// Whether each value must have a place: not so for what has names or numbers of its own.
@@ -358,36 +404,6 @@ fn indent(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, E
     Ok(Value::from(out))
 }
 
-fn file_size(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
-    let binary = Args::new(&given.into_values(), &["binary"])?.truth(0);
-    let size = match value.as_str() {
-        Some(text) => text
-            .trim()
-            .parse::<f64>()
-            .map_err(|_| refused("filesizeformat: not a number"))?,
-        None => f64::try_from(value.clone())?,
-    };
-    let (base, infix) = if binary { (1024.0, "i") } else { (1000.0, "") };
-    if size == 1.0 {
-        return Ok(Value::from("1 Byte"));
-    }
-    if size < base {
-        return Ok(Value::from(format!("{} Bytes", size.trunc())));
-    }
-    let mut unit = base;
-    let prefixes = if binary { "KMGTPEZY" } else { "kMGTPEZY" };
-    for (index, prefix) in prefixes.chars().enumerate() {
-        unit *= base;
-        if size < unit || index == prefixes.len() - 1 {
-            return Ok(Value::from(format!(
-                "{:.1} {prefix}{infix}B",
-                base * size / unit
-            )));
-        }
-    }
-    Err(refused("filesizeformat: not a number"))
-}
-
 fn quoted(text: &str, query: bool, out: &mut String) {
     for byte in text.bytes() {
         match byte {
@@ -429,77 +445,6 @@ fn url_encode(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Valu
         }
     }
     Ok(Value::from(out))
-}
-
-/// An integer as Python's `int(text, base)` reads it.
-fn read_int(text: &str, base: u32) -> Option<i128> {
-    let text = text.trim();
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let sign = &text[..text.len() - digits.len()];
-    let prefixes: &[&str] = match base {
-        16 => &["0x", "0X"],
-        8 => &["0o", "0O"],
-        2 => &["0b", "0B"],
-        _ => &[],
-    };
-    let digits = prefixes
-        .iter()
-        .find_map(|prefix| digits.strip_prefix(prefix))
-        .unwrap_or(digits);
-    // Underscores may stand between digits; a second sign may not.
-    if digits.starts_with(['_', '+', '-']) || digits.ends_with('_') || digits.contains("__") {
-        return None;
-    }
-    i128::from_str_radix(&format!("{sign}{}", digits.replace('_', "")), base).ok()
-}
-
-/// A float as Python's `float(text)` reads it.
-fn read_float(text: &str) -> Option<f64> {
-    text.trim().parse().ok()
-}
-
-fn int(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
-    let args = Args::new(&given.into_values(), &["default", "base"])?;
-    let base = args.integer(1)?.unwrap_or(10);
-    let base = u32::try_from(base)
-        .ok()
-        .filter(|base| (2..=36).contains(base));
-    let float = match (value.kind(), value.as_str()) {
-        (_, Some(text)) => {
-            if let Some(number) = base.and_then(|base| read_int(text, base)) {
-                return Ok(Value::from(number));
-            }
-            read_float(text)
-        }
-        (ValueKind::Number, _) if value.is_integer() => return Ok(value.clone()),
-        (ValueKind::Number, _) => f64::try_from(value.clone()).ok(),
-        (ValueKind::Bool, _) => return Ok(Value::from(i64::from(value.is_true()))),
-        (ValueKind::Undefined, _) => return Err(ErrorKind::UndefinedError.into()),
-        _ => None,
-    };
-    match float.filter(|float| float.is_finite() && float.abs() < 1e38) {
-        // Saturates, and the number is in range.
-        Some(float) => Ok(Value::from(float as i128)),
-        None => Ok(args.optional(0).cloned().unwrap_or_else(|| Value::from(0))),
-    }
-}
-
-fn float(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {
-    let args = Args::new(&given.into_values(), &["default"])?;
-    let number = match (value.kind(), value.as_str()) {
-        (_, Some(text)) => read_float(text),
-        (ValueKind::Number, _) => f64::try_from(value.clone()).ok(),
-        (ValueKind::Bool, _) => Some(f64::from(u8::from(value.is_true()))),
-        (ValueKind::Undefined, _) => return Err(ErrorKind::UndefinedError.into()),
-        _ => None,
-    };
-    Ok(match number {
-        Some(number) => Value::from(number),
-        None => args
-            .optional(0)
-            .cloned()
-            .unwrap_or_else(|| Value::from(0.0)),
-    })
 }
 
 fn default(_: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, Error> {

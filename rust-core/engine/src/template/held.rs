@@ -166,6 +166,10 @@ fn keep(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
             "a namespace or loop cannot be kept in another value",
         ));
     }
+    // What walks a namespace meets the text for each time that it was put in.
+    if let Some(text) = value.as_str() {
+        state.consume_fuel((text.len() / HELD_BYTES_PER_FUEL) as u64)?;
+    }
     hold(state, value)
 }
 
@@ -222,7 +226,7 @@ fn walk(state: &State<'_, '_>, value: &Value, most: usize, per_fuel: usize) -> R
     walk.inside(value, 0)
 }
 
-fn is_container(value: &Value) -> bool {
+pub(super) fn is_container(value: &Value) -> bool {
     matches!(
         value.kind(),
         ValueKind::Seq | ValueKind::Map | ValueKind::Iterable

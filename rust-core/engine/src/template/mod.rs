@@ -21,6 +21,7 @@ mod held;
 mod lex;
 mod marks;
 mod message;
+mod numbers;
 mod python;
 mod python_json;
 mod python_str;

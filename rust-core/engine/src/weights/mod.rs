@@ -169,7 +169,8 @@ impl<'a> WeightStore<'a> {
             return Err(Error::unsupported(format!(
                 "tensor {} has type {}; known are {}",
                 info.name,
-                info.ty.name(),
+                // Whose name is not known has "type" before its number.
+                info.ty.name().trim_start_matches("type "),
                 GgmlType::ALL.map(GgmlType::name).join(" ")
             )));
         };

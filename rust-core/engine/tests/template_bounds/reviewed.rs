@@ -110,6 +110,26 @@ fn names_of_attributes_are_short() {
 
 #[test]
 fn one_operation_takes_the_time_of_its_values() {
+    let kept: String = (0..5000).map(|n| format!("{{%set n.a{n}=s%}}")).collect();
+    let kept = format!("{LONG}{{% set n = namespace() %}}{kept}");
+    for use_of_it in [
+        "n | upper",
+        "n.values() | join",
+        "n | items | join",
+        "n ~ ''",
+        "'%s' | format(n)",
+        "n is startingwith 'a'",
+        "n | tojson",
+    ] {
+        fails_soon(&format!("{kept}{{{{ {use_of_it} }}}}"));
+    }
+    let places = "s, ".repeat(900);
+    fails_soon(&format!("{LONG}{{{{ ('%s' * 900) | format({places}) }}}}"));
+    fails_soon(&format!("{LONG}{{{{ ('{{}}' * 900).format({places}) }}}}"));
+    fails_soon(
+        "{% set s = 'a' * 4000 %}{% set l = [s] * 400 %}\
+         {% for i in range(1000) %}{% set x = l | sum(start='') %}{% endfor %}",
+    );
     for source in [
         "{% set s = 'a' * 400000 %}{% set t = 'b' * 400000 ~ 'a' %}{{ s | trim(t) | length }}",
         "{% set s = 'a' * 400000 %}{% set t = 'b' * 400000 ~ 'a' %}{{ s.strip(t) | length }}",
