@@ -40,6 +40,15 @@ fn types_and_architectures_that_are_not_known_are_named() {
         "UnsupportedModel",
         "blk.1.ffn_up.weight has type IQ2_XS",
     );
+    let file = tiny.build(|tensor| match &*tensor.name {
+        "blk.1.ffn_up.weight" => (99, vec![0; tensor.values.len()]),
+        _ => tiny::f32_bytes(tensor),
+    });
+    refused(
+        tiny::load(&file, LoadOptions::default()),
+        "UnsupportedModel",
+        "blk.1.ffn_up.weight has type 99;",
+    );
 
     let lemon = Builder::new().str("general.architecture", "lemon");
     let gguf = common::open(&lemon).unwrap();

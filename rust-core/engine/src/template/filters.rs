@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use minijinja::value::{Kwargs, Rest, Tuple, ValueKind, ValueOrKwargs};
-use minijinja::{Environment, Error, ErrorKind, State, Value, filters};
+use minijinja::{Environment, Error, State, Value, filters};
 
 use super::add::attribute_of;
 use super::args::Args;
