@@ -5,8 +5,11 @@
 mod common;
 mod tiny;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use dormouse::gguf::{Builder, Source};
-use dormouse::model::{Adapter, LoadOptions, Model};
+use dormouse::model::{Adapter, EmbedOptions, LoadOptions, Model, Pooling};
 use dormouse::{Error, GenerateOptions, Result, SamplerOptions, Session, SessionOptions};
 use tiny::{Tiny, zoo};
 
@@ -133,13 +136,60 @@ fn a_session_answers_with_the_adapters_it_has() {
 }
 
 #[test]
+fn an_adapter_of_another_model_is_refused_and_the_former_ones_stay() {
+    let model = model();
+    let own = open(&model, "own", &zoo::adapter("llama")).unwrap();
+    // Of other shapes, and of the very same.
+    let wide = zoo::file("llama", zoo::WIDE, tiny::f32_bytes);
+    let wide = tiny::load(&wide, LoadOptions::default()).unwrap();
+    let wide_adapter = of(&[
+        ("blk.0.attn_q.weight.lora_a", &[256, 4]),
+        ("blk.0.attn_q.weight.lora_b", &[4, 256]),
+    ]);
+    let others = [
+        open(&wide, "wide", &wide_adapter).unwrap(),
+        open(&self::model(), "again", &zoo::adapter("llama")).unwrap(),
+    ];
+    let session = Session::new(&model, SessionOptions::default()).unwrap();
+    let mut options = GenerateOptions::default();
+    options.sampler = SamplerOptions::greedy();
+    options.max_tokens = Some(24);
+    let answer = || {
+        let generation = session.complete("dormice sleep", &options).unwrap();
+        generation.text().unwrap()
+    };
+    session.set_adapters(&[(own.clone(), 1.0)]).unwrap();
+    let adapted = answer();
+    for other in others {
+        let adapters = [(own.clone(), 1.0), (other, 1.0)];
+        let error = session.set_adapters(&adapters).unwrap_err();
+        assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
+        assert_eq!(answer(), adapted);
+    }
+}
+
+#[test]
+fn an_embedding_can_be_ended() {
+    let model = model();
+    let mut options = EmbedOptions::default();
+    options.pooling = Some(Pooling::Mean);
+    let embed =
+        |stop| model.embed_until("dormice sleep", &options, &Arc::new(AtomicBool::new(stop)));
+    assert_eq!(
+        embed(false).unwrap(),
+        model.embed("dormice sleep", &options).unwrap()
+    );
+    assert!(matches!(embed(true), Err(Error::Cancelled)));
+}
+
+#[test]
 fn a_whole_conversation_can_be_taken_into_an_embedding() {
     let mut tiny = zoo::model("qwen3", zoo::NARROW);
     tiny.set("pooling_type", tiny::Value::U32(3));
     let embed = |tiny: &Tiny, text: &str| {
         let file = zoo::on_vocabulary(tiny, tiny::f32_bytes);
         let model = tiny::load(&file, LoadOptions::default())?;
-        model.embed(text, &dormouse::model::EmbedOptions::default())
+        model.embed(text, &EmbedOptions::default())
     };
     // Longer than a chunk.
     let long = "dormice sleep ".repeat(40);

@@ -60,6 +60,7 @@ pub trait Decoder: Send {
     /// computed with others.
     ///
     /// # Errors
+    /// [`crate::Error::InvalidArgument`] for an adapter that was opened for another model,
     /// [`crate::Error::UnsupportedModel`] from a decoder that takes none; the former ones and the
     /// cache then stay.
     fn set_adapters(&mut self, adapters: &[(Adapter, f32)]) -> Result<()> {

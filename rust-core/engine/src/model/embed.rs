@@ -1,5 +1,8 @@
 //! Embeddings: one vector for a text, from a model's hidden states.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use super::config::Hyper;
 use super::{ContextOptions, Model};
 use crate::error::{Error, Result};
@@ -45,6 +48,19 @@ impl Model {
     /// to pool; [`Error::ContextFull`] for a text longer than the model takes, and what
     /// [`Model::decoder`] returns.
     pub fn embed(&self, text: &str, options: &EmbedOptions) -> Result<Vec<f32>> {
+        self.embed_until(text, options, &Arc::default())
+    }
+
+    /// As [`Model::embed`]; once `stop` is set it ends within one layer.
+    ///
+    /// # Errors
+    /// As [`Model::embed`], and [`Error::Cancelled`] when `stop` ended it.
+    pub fn embed_until(
+        &self,
+        text: &str,
+        options: &EmbedOptions,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Vec<f32>> {
         let pooling = options.pooling.or(self.config().pooling).ok_or_else(|| {
             Error::invalid("the model does not say how to pool embeddings: choose a pooling")
         })?;
@@ -66,6 +82,7 @@ impl Model {
             });
         }
         let mut decoder = self.decoder(&ContextOptions::of_length(tokens.len()))?;
+        decoder.set_interrupt(stop.clone());
         let width = decoder.hidden_width();
         let mut rows = vec![0.0; decoder.max_chunk().min(tokens.len()) * width];
         let mut pooled = vec![0.0_f64; width];

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::backend::Backend;
+use super::config::Config;
 use super::forward::Transformer;
 use crate::error::{Error, Result};
 use crate::gguf::{FileAccess, Gguf, Source};
@@ -23,6 +24,8 @@ pub struct Adapter {
 
 #[derive(Debug)]
 struct Inner {
+    /// Of the model that it was opened for, and its alone.
+    base: Arc<Config>,
     /// By the name of the base's tensor.
     pairs: BTreeMap<String, Pair>,
     alpha: f32,
@@ -37,13 +40,18 @@ struct Pair {
 }
 
 impl Adapter {
-    /// Opens an adapter for the model in `base`.
+    /// Opens an adapter for the model in `base`, whose shape is `config`.
     ///
     /// # Errors
     /// [`Error::UnsupportedModel`] for a file that is no LoRA adapter, is one for another
     /// architecture or adapts something else than a layer's matrices or the head,
     /// [`Error::CorruptModel`] for one whose shapes are not those of the model.
-    pub(super) fn open(source: &Source, access: FileAccess, base: &Gguf) -> Result<Self> {
+    pub(super) fn open(
+        source: &Source,
+        access: FileAccess,
+        base: &Gguf,
+        config: &Arc<Config>,
+    ) -> Result<Self> {
         let gguf = Gguf::open_as(source, access)?;
         let meta = gguf.metadata();
         for (key, wanted) in [
@@ -75,7 +83,11 @@ impl Adapter {
         if pairs.is_empty() {
             return Err(Error::corrupt("the adapter", "it adapts nothing"));
         }
-        let inner = Arc::new(Inner { pairs, alpha });
+        let inner = Arc::new(Inner {
+            base: config.clone(),
+            pairs,
+            alpha,
+        });
         Ok(Self { inner })
     }
 
@@ -135,12 +147,20 @@ pub(super) struct LowRank<B: Backend> {
 }
 
 impl<B: Backend> Applied<B> {
+    /// # Errors
+    /// [`Error::InvalidArgument`] for an adapter that was opened for another model, whose shapes may
+    /// be others.
     pub(super) fn new(
         adapter: &Adapter,
         scale: f32,
         backend: &B,
         transformer: &Transformer<B>,
     ) -> Result<Self> {
+        if !Arc::ptr_eq(&adapter.inner.base, &transformer.config) {
+            return Err(Error::invalid(
+                "an adapter that was opened for another model",
+            ));
+        }
         let part = |place: &super::load::Place| {
             let Some(pair) = adapter.inner.pairs.get(&place.tensor) else {
                 return Ok(None);

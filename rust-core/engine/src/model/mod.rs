@@ -215,13 +215,19 @@ impl Model {
 
     /// Opens a LoRA adapter for this model, for [`Decoder::set_adapters`] and
     /// [`Session::set_adapters`](crate::Session::set_adapters). The base stays as it is; any number
-    /// of adapters can be open.
+    /// of adapters can be open. Other models do not take it, not even of the same file.
     ///
     /// # Errors
     /// [`crate::Error::Io`], [`crate::Error::UnsupportedModel`] for a file that is no LoRA adapter or
     /// one of another architecture, [`crate::Error::CorruptModel`] for one of other shapes.
     pub fn adapter(&self, source: &Source) -> Result<Adapter> {
-        Adapter::open(source, self.inner.options.file_access, &self.inner.gguf)
+        let inner = &self.inner;
+        Adapter::open(
+            source,
+            inner.options.file_access,
+            &inner.gguf,
+            &inner.config,
+        )
     }
 
     /// An empty KV cache over this model.

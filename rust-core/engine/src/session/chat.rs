@@ -283,8 +283,12 @@ impl Chat {
         }
     }
 
-    /// Takes the answer into the history, unless it never began.
-    fn settle(&mut self) -> Result<()> {
+    /// Waits for an answer that was cancelled, and takes the last one into the history, unless it
+    /// never began.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while an answer is started or computed.
+    pub fn settle(&mut self) -> Result<()> {
         let Some(Pending { channel, .. }) = &self.pending else {
             return Ok(());
         };

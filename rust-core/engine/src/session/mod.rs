@@ -301,7 +301,8 @@ impl Session {
     /// reply evaluates its whole prompt, as what the cache held was computed with others.
     ///
     /// # Errors
-    /// As [`Session::tokens`].
+    /// As [`Session::tokens`]; [`Error::InvalidArgument`] for a scale that is no number, or an adapter
+    /// that was opened for another model. The former adapters then stay.
     pub fn set_adapters(&self, adapters: &[(Adapter, f32)]) -> Result<()> {
         if let Some((_, scale)) = adapters.iter().find(|(_, scale)| !scale.is_finite()) {
             return Err(Error::invalid(format!("an adapter's scale of {scale}")));
