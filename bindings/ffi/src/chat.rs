@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use dormouse::session::{AnswerStart, CancelHandle};
 use dormouse::{Chat, Session};
 
+use crate::adapter::ScaledAdapter;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::messages::Message;
@@ -201,6 +202,26 @@ impl ChatHandle {
     /// [`Error::Busy`] while an answer runs, [`Error::Closed`].
     pub fn reset(&self) -> Result<()> {
         self.with(|chat| Ok(chat.reset()?))
+    }
+
+    /// Replaces the chat's adapters; none takes all off. The history stays, and the next answer
+    /// evaluates all of it, as what the cache held was computed with others.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] while an answer runs, [`Error::InvalidOptions`] for an adapter of another
+    /// model or a scale that is no number, [`Error::Closed`], also for an adapter that is. The
+    /// former adapters then stay.
+    pub async fn set_adapters(self: Arc<Self>, adapters: Vec<ScaledAdapter>) -> Result<()> {
+        offload(move || {
+            self.with(|chat| Ok(chat.settle()?))?;
+            let adapters: Vec<_> = adapters
+                .iter()
+                .map(ScaledAdapter::to_engine)
+                .collect::<Result<_>>()?;
+            // Without the lock, as it may wait for a step of another chat.
+            Ok(self.session.set_adapters(&adapters)?)
+        })
+        .await
     }
 
     /// Writes the history to a file, which is replaced as a whole or left as it is.

@@ -7,7 +7,9 @@
 //! [`Failure::Internal`], and never unwinds into the caller.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod adapter;
 mod chat;
+mod embed;
 mod error;
 mod events;
 mod guard;
@@ -24,7 +26,9 @@ mod plan;
 mod provoke;
 mod reply;
 
+pub use adapter::{AdapterHandle, ScaledAdapter};
 pub use chat::ChatHandle;
+pub use embed::{EmbedTask, Pooling};
 pub use error::Failure;
 pub use events::{Event, FinishReason, Limits, Metrics, ThrottleReason};
 pub use load::{LoadTask, begin_load};
@@ -32,8 +36,8 @@ pub use logging::{LogLevel, LogSink, LogSinkError, set_log_sink};
 pub use messages::{Message, Part, Role, ToolCall};
 pub use model::{ModelHandle, ModelInfo};
 pub use options::{
-    ChatSettings, EnergyPolicy, LoadSettings, ModelSource, ReplySettings, SamplerSettings, Tool,
-    WhenFull,
+    ChatSettings, EnergyPolicy, FileAccess, LoadSettings, ModelSource, ReplySettings,
+    SamplerSettings, Tool, WhenFull,
 };
 pub use plan::{MemoryNeeds, Plan, plan};
 pub use reply::Reply;

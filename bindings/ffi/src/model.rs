@@ -6,11 +6,13 @@ use dormouse::model::Model;
 use dormouse::tokenize::EncodeOptions;
 use dormouse::{Chat, GenerateOptions, Session};
 
+use crate::adapter::AdapterHandle;
 use crate::chat::ChatHandle;
+use crate::embed::{self, EmbedTask, Pooling};
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::offload::offload;
-use crate::options::{ChatSettings, LoadSettings, ReplySettings, WhenFull};
+use crate::options::{ChatSettings, LoadSettings, ModelSource, ReplySettings, WhenFull};
 use crate::reply::Reply;
 
 /// What a model is.
@@ -55,6 +57,8 @@ pub struct ModelHandle {
     context_length: Option<u32>,
     /// All that computes on the model, to be closed with it.
     sessions: Mutex<Vec<Weak<Session>>>,
+    /// Embeddings under way, to be ended with it.
+    embeds: Mutex<Vec<Weak<embed::Shared>>>,
 }
 
 impl ModelHandle {
@@ -66,7 +70,8 @@ impl ModelHandle {
             info: info(&model, context_length, settings),
             model: Mutex::new(Some(model)),
             context_length: settings.context_length,
-            sessions: Mutex::new(Vec::new()),
+            sessions: Mutex::default(),
+            embeds: Mutex::default(),
         }))
     }
 
@@ -82,10 +87,7 @@ impl ModelHandle {
     fn session(&self, settings: &ChatSettings) -> Result<Arc<Session>> {
         let options = settings.to_engine(self.context_length);
         let session = Arc::new(Session::new(&self.model()?, options)?);
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.retain(|weak| weak.strong_count() > 0);
-        sessions.push(Arc::downgrade(&session));
-        drop(sessions);
+        note(&self.sessions, Arc::downgrade(&session));
         // Closed in between: whoever closed may not have seen this one.
         if self.lock().is_none() {
             session.close();
@@ -93,6 +95,19 @@ impl ModelHandle {
         }
         Ok(session)
     }
+}
+
+/// Adds to a list of what is to be closed, and forgets what is gone.
+fn note<T>(list: &Mutex<Vec<Weak<T>>>, one: Weak<T>) {
+    let mut list = list.lock().unwrap_or_else(PoisonError::into_inner);
+    list.retain(|weak| weak.strong_count() > 0);
+    list.push(one);
+}
+
+/// Empties such a list.
+fn noted<T>(list: &Mutex<Vec<Weak<T>>>) -> impl Iterator<Item = Arc<T>> {
+    let list = std::mem::take(&mut *list.lock().unwrap_or_else(PoisonError::into_inner));
+    list.into_iter().filter_map(|weak| weak.upgrade())
 }
 
 fn info(model: &Model, context_length: usize, settings: &LoadSettings) -> ModelInfo {
@@ -222,15 +237,46 @@ impl ModelHandle {
         .await
     }
 
-    /// Closes all chats and gives the memory back. From then on every call fails with
-    /// [`Error::Closed`]; to close again does nothing.
+    /// Starts to compute a text's embedding: a vector of as many values as the hidden state is wide,
+    /// of length 1. Special tokens written out in the text are ordinary text.
+    ///
+    /// `pooling`: none takes what the file asks for.
+    ///
+    /// # Errors
+    /// [`Error::Closed`]; [`Error::Io`] when no thread can be started. All else comes from
+    /// [`EmbedTask::vector`].
+    pub fn begin_embed(&self, text: String, pooling: Option<Pooling>) -> Result<Arc<EmbedTask>> {
+        guarded(|| {
+            let work = embed::Work::new();
+            let model = self.model()?;
+            note(&self.embeds, work.watched());
+            // Closed in between: whoever closed may not have seen this one.
+            if self.is_closed() {
+                return Err(Error::Closed);
+            }
+            work.begin(model, text, pooling)
+        })
+    }
+
+    /// Opens a LoRA adapter for this model; its file is mapped or read in as the model's settings
+    /// say.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`]; [`Error::UnsupportedModel`] for a file that is no LoRA
+    /// adapter, or one for another architecture; [`Error::CorruptModel`] for one of other shapes;
+    /// [`Error::InvalidOptions`] for a descriptor that is none; [`Error::Closed`].
+    pub async fn load_adapter(&self, source: ModelSource) -> Result<Arc<AdapterHandle>> {
+        let model = self.model()?;
+        let source = source.open()?;
+        offload(move || Ok(AdapterHandle::new(model.adapter(&source)?))).await
+    }
+
+    /// Ends all embeddings, closes all chats and gives the memory back. From then on every call
+    /// fails with [`Error::Closed`]; to close again does nothing.
     pub fn close(&self) {
         let model = self.lock().take();
-        let sessions =
-            std::mem::take(&mut *self.sessions.lock().unwrap_or_else(PoisonError::into_inner));
-        for session in sessions.iter().filter_map(Weak::upgrade) {
-            session.close();
-        }
+        noted(&self.sessions).for_each(|session| session.close());
+        noted(&self.embeds).for_each(|embed| embed.close());
         drop(model);
     }
 

@@ -72,6 +72,28 @@ pub enum EnergyPolicy {
     Saver,
 }
 
+/// How a model file's bytes are reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, uniffi::Enum)]
+pub enum FileAccess {
+    /// Mapped where no other user can write the file, read in elsewhere. The default.
+    Auto,
+    /// Mapped, whoever can write it: the caller answers for nobody cutting it short, upon which the
+    /// system ends the process.
+    Map,
+    /// Read in: as much memory as the file is long, and none of it can be dropped.
+    ReadIn,
+}
+
+impl From<FileAccess> for dormouse::gguf::FileAccess {
+    fn from(access: FileAccess) -> Self {
+        match access {
+            FileAccess::Auto => Self::Auto,
+            FileAccess::Map => Self::Map,
+            FileAccess::ReadIn => Self::ReadIn,
+        }
+    }
+}
+
 /// How a model is loaded.
 #[derive(Debug, Clone, PartialEq, uniffi::Record)]
 pub struct LoadSettings {
@@ -85,6 +107,8 @@ pub struct LoadSettings {
     pub energy: EnergyPolicy,
     /// A chat template in place of the file's own.
     pub chat_template: Option<String>,
+    /// Whether the file is mapped or read in; those of adapters, too.
+    pub file_access: FileAccess,
 }
 
 impl LoadSettings {
@@ -102,6 +126,7 @@ impl LoadSettings {
         let mut options = LoadOptions::default();
         options.threads = self.threads.map(|n| n as usize);
         options.memory_budget = self.memory_budget;
+        options.file_access = self.file_access.into();
         Ok(options)
     }
 

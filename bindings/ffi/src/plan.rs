@@ -11,7 +11,8 @@ use crate::options::{LoadSettings, ModelSource, context};
 /// Bytes that a model takes with one chat.
 #[derive(Debug, Clone, PartialEq, Eq, uniffi::Record)]
 pub struct MemoryNeeds {
-    /// Weights, mapped from the file.
+    /// Weights: of a file that is mapped, clean pages that the system can drop and read again; of one
+    /// that is read in ([`FileAccess`](crate::FileAccess)), memory as long as the file.
     pub weights: u64,
     /// The KV cache of one chat when its context is full.
     pub kv_cache: u64,
@@ -94,8 +95,8 @@ fn judge(plan: &MemoryPlan, budget: Option<u64>, available: Option<u64>) -> Plan
 #[uniffi::export]
 pub async fn plan(source: ModelSource, settings: LoadSettings) -> Result<Plan> {
     offload(move || {
-        settings.to_engine()?;
-        let gguf = Gguf::open(&source.open()?)?;
+        let options = settings.to_engine()?;
+        let gguf = Gguf::open_as(&source.open()?, options.file_access)?;
         let plan = memory_plan(&gguf, &context(settings.context_length), KvType::default())?;
         Ok(judge(&plan, settings.memory_budget, available_memory()))
     })

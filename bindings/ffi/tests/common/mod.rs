@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use dormouse_ffi::{
-    EnergyPolicy, LoadSettings, Message, ModelHandle, ModelSource, Part, ReplySettings, Role,
-    SamplerSettings, begin_load,
+    EnergyPolicy, FileAccess, LoadSettings, Message, ModelHandle, ModelSource, Part, ReplySettings,
+    Role, SamplerSettings, begin_load,
 };
 
 struct Unpark(Thread);
@@ -58,6 +58,7 @@ pub fn load_settings() -> LoadSettings {
         threads: Some(2),
         energy: EnergyPolicy::Performance,
         chat_template: None,
+        file_access: FileAccess::Auto,
     }
 }
 

@@ -6,7 +6,7 @@
 
 use dormouse::gguf::Builder;
 
-use crate::tiny::{Tensor, Tiny, Value};
+use crate::tiny::{Tensor, Tiny, Value, f32_bytes};
 
 const Q8_0: u32 = 8;
 
@@ -57,11 +57,38 @@ fn shape(tiny: &mut Tiny, n_embd: u64, n_layer: u32, heads: u32, n_ff: u32) {
     }
 }
 
-/// A random llama of 2 layers over a byte-level vocabulary of 266 tokens.
+/// A random llama of 2 layers over a byte-level vocabulary of 266 tokens, whose embeddings are means.
 pub(crate) fn tiny_model() -> Builder {
+    tiny()
+        .build(q8_0)
+        .str("general.name", "dormouse tiny")
+        .str("tokenizer.chat_template", &TEMPLATE.replace("{start}", ""))
+}
+
+/// A random adapter, of rank 4, of all matrices of [`tiny_model`] but the embedding.
+pub(crate) fn tiny_adapter() -> Builder {
+    const RANK: u64 = 4;
+    let base = tiny();
+    let mut adapter = Tiny::bare(base.arch, 20_250_102);
+    let matrices = base.tensors.iter().filter(|tensor| tensor.dims.len() == 2);
+    for tensor in matrices.filter(|tensor| tensor.name != "token_embd.weight") {
+        let [cols, rows] = [tensor.dims[0], tensor.dims[1]];
+        adapter.matrix(&format!("{}.lora_a", tensor.name), RANK, cols);
+        adapter.matrix(&format!("{}.lora_b", tensor.name), rows, RANK);
+    }
+    let builder = Builder::new()
+        .str("general.type", "adapter")
+        .str("general.architecture", base.arch)
+        .str("adapter.type", "lora")
+        .f32("adapter.lora.alpha", RANK as f32);
+    adapter.build_on(builder, f32_bytes)
+}
+
+fn tiny() -> Tiny {
     let (n_embd, n_ff) = (64, 128);
     let mut tiny = Tiny::llama(20_250_101);
     shape(&mut tiny, n_embd, 2, 2, n_ff as u32);
+    tiny.set("pooling_type", Value::U32(1));
     tiny.matrix("token_embd.weight", 266, n_embd);
     tiny.matrix("output.weight", 266, n_embd);
     tiny.vector("output_norm.weight", n_embd, 3.0, 0.5);
@@ -77,9 +104,7 @@ pub(crate) fn tiny_model() -> Builder {
         tiny.matrix(&name("ffn_up"), n_ff, n_embd);
         tiny.matrix(&name("ffn_down"), n_embd, n_ff);
     }
-    tiny.build(q8_0)
-        .str("general.name", "dormouse tiny")
-        .str("tokenizer.chat_template", &TEMPLATE.replace("{start}", ""))
+    tiny
 }
 
 /// A reply that `scripted.gguf` has by heart.
