@@ -11,60 +11,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use common::{block_on, greedy, load, load_settings, message, source, tiny_models};
+use common::{
+    block_on, chat, chat_of, finish, greedy, load, load_settings, message, scripted, send, source,
+    tiny_models, try_load,
+};
 use dormouse_ffi::{
     ChatHandle, ChatSettings, EnergyPolicy, Event, Failure, FinishReason, LoadSettings,
     ModelHandle, ModelSource, Part, Plan, Reply, ReplySettings, Role, Tool, WhenFull, begin_load,
     plan,
 };
-
-fn scripted() -> Arc<ModelHandle> {
-    load(&tiny_models().join("scripted.gguf"))
-}
-
-fn chat(model: &ModelHandle) -> Arc<ChatHandle> {
-    chat_of(model, None).unwrap()
-}
-
-fn chat_of(model: &ModelHandle, length: Option<u32>) -> Result<Arc<ChatHandle>, Failure> {
-    model.chat(ChatSettings {
-        system: None,
-        context_length: length,
-        when_full: WhenFull::Stop,
-    })
-}
-
-fn send(chat: &Arc<ChatHandle>, text: &str) -> Result<Arc<Reply>, Failure> {
-    block_on(chat.clone().send(vec![message(Role::User, text)], greedy()))
-}
-
-/// The text of a reply, how it ended, and the tokens computed after it was cancelled.
-fn finish(reply: &Reply) -> Result<(String, FinishReason, u64), Failure> {
-    let mut text = String::new();
-    loop {
-        for event in block_on(reply.next())? {
-            match event {
-                Event::Token { text: more } => text.push_str(&more),
-                Event::Done {
-                    finish_reason,
-                    metrics,
-                    ..
-                } => {
-                    assert!(
-                        block_on(reply.next())?.is_empty(),
-                        "something after the end"
-                    );
-                    return Ok((text, finish_reason, metrics.tokens_after_cancel));
-                }
-                _ => {}
-            }
-        }
-    }
-}
-
-fn try_load(source: ModelSource, settings: LoadSettings) -> Result<Arc<ModelHandle>, Failure> {
-    block_on(begin_load(source, settings)?.model())
-}
 
 /// `tiny.gguf` changed by `change`, as a file of its own.
 fn altered(name: &str, change: impl FnOnce(&mut Vec<u8>)) -> PathBuf {

@@ -10,8 +10,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use dormouse_ffi::{
-    EnergyPolicy, FileAccess, LoadSettings, Message, ModelHandle, ModelSource, Part, ReplySettings,
-    Role, SamplerSettings, begin_load,
+    ChatHandle, ChatSettings, EnergyPolicy, Event, Failure, FileAccess, FinishReason, LoadSettings,
+    Message, ModelHandle, ModelSource, Part, Reply, ReplySettings, Role, SamplerSettings, WhenFull,
+    begin_load,
 };
 
 struct Unpark(Thread);
@@ -35,7 +36,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
-/// A folder with `tiny.gguf` and `scripted.gguf`, written by the engine's example once a run.
+/// A folder with `tiny.gguf`, `scripted.gguf` and `adapter.gguf`, written by the engine's example once a run.
 pub fn tiny_models() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -103,4 +104,53 @@ pub fn message(role: Role, text: &str) -> Message {
         tool_call_id: None,
         name: None,
     }
+}
+
+/// Says what its script has it say; see the engine's example `tiny_models`.
+pub fn scripted() -> Arc<ModelHandle> {
+    load(&tiny_models().join("scripted.gguf"))
+}
+
+pub fn chat(model: &ModelHandle) -> Arc<ChatHandle> {
+    chat_of(model, None).unwrap()
+}
+
+pub fn chat_of(model: &ModelHandle, length: Option<u32>) -> Result<Arc<ChatHandle>, Failure> {
+    model.chat(ChatSettings {
+        system: None,
+        context_length: length,
+        when_full: WhenFull::Stop,
+    })
+}
+
+pub fn send(chat: &Arc<ChatHandle>, text: &str) -> Result<Arc<Reply>, Failure> {
+    block_on(chat.clone().send(vec![message(Role::User, text)], greedy()))
+}
+
+/// The text of a reply, how it ended, and the tokens computed after it was cancelled.
+pub fn finish(reply: &Reply) -> Result<(String, FinishReason, u64), Failure> {
+    let mut text = String::new();
+    loop {
+        for event in block_on(reply.next())? {
+            match event {
+                Event::Token { text: more } => text.push_str(&more),
+                Event::Done {
+                    finish_reason,
+                    metrics,
+                    ..
+                } => {
+                    assert!(
+                        block_on(reply.next())?.is_empty(),
+                        "something after the end"
+                    );
+                    return Ok((text, finish_reason, metrics.tokens_after_cancel));
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+pub fn try_load(source: ModelSource, settings: LoadSettings) -> Result<Arc<ModelHandle>, Failure> {
+    block_on(begin_load(source, settings)?.model())
 }
