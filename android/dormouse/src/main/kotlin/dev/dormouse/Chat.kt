@@ -131,6 +131,18 @@ public class Chat internal constructor(
     public fun reset(): Unit = bridge.reset()
 
     /**
+     * Replaces the chat's LoRA adapters by [adapters]; none takes all off. The history stays, and the
+     * next answer evaluates all of it anew. If that fails the former adapters stay.
+     *
+     * @throws DormouseException.Busy while an answer runs
+     * @throws DormouseException.InvalidOptions for an adapter that was opened for another model, if one
+     *   of the same file, or a scale that is no number
+     * @throws DormouseException.Closed when the chat or an adapter is closed
+     */
+    public suspend fun setAdapters(adapters: List<AdapterScale>): Unit =
+        bridge.setAdapters(adapters.map { it.adapter.bridge to it.scale })
+
+    /**
      * Writes the history to [file], which is replaced as a whole or left as it is.
      *
      * @throws DormouseException.Io when it cannot be written

@@ -10,6 +10,7 @@ package dev.dormouse
  * @property threads compute threads, 1 to 256; null: as many as the system gives
  * @property energy how speed is weighed against battery and heat
  * @property chatTemplate a chat template (Jinja) in place of the file's own
+ * @property fileAccess whether the model's file is mapped or read in; those of its adapters, too
  */
 public data class LoadOptions(
     public val memory: MemoryBudget? = null,
@@ -17,6 +18,7 @@ public data class LoadOptions(
     public val threads: Int? = null,
     public val energy: EnergyPolicy = EnergyPolicy.Balanced,
     public val chatTemplate: String? = null,
+    public val fileAccess: FileAccess = FileAccess.Auto,
 )
 
 /**
@@ -57,6 +59,30 @@ public class MemoryBudget private constructor(public val bytes: Long) {
         @JvmStatic
         public fun mib(mebibytes: Int): MemoryBudget = bytes(mebibytes * MIB)
     }
+}
+
+/**
+ * How a model file's bytes are reached.
+ *
+ * A file that is mapped costs no memory that the system could not take back, but it must not be cut
+ * short while the model is open: the system ends a process that reads what is no longer there.
+ */
+public enum class FileAccess {
+    /**
+     * Mapped where no other user of the system can write the file, read in elsewhere. On Android the
+     * app's own files and what is stored in its package are mapped; files in shared storage, and most
+     * of what content URIs name, are read in.
+     */
+    Auto,
+
+    /** Mapped, whoever can write it: the caller answers for nobody cutting it short. */
+    Map,
+
+    /**
+     * Read in: as much memory as the file is long, and none of it can be dropped. Whatever becomes of
+     * the file, the model stays as it was.
+     */
+    ReadIn,
 }
 
 /** How the engine weighs speed against battery and heat. */

@@ -1,5 +1,6 @@
 package dev.dormouse
 
+import dev.dormouse.internal.AdapterBridge
 import dev.dormouse.internal.ModelBridge
 import dev.dormouse.internal.Starts
 import dev.dormouse.internal.replyFlow
@@ -78,7 +79,50 @@ public class Model internal constructor(private val bridge: ModelBridge) : AutoC
     public fun detokenize(tokens: List<Int>): String = bridge.detokenize(tokens)
 
     /**
-     * Closes all chats and gives the memory back. What runs ends within one token, which is waited
+     * A vector that tells texts of like meaning from others, if the model was trained for that. The
+     * dot product of two is the cosine of the angle between them: their length is 1.
+     *
+     * Cancelling the coroutine ends the work within one layer. It takes a context of its own, as long
+     * as the text, for as long as it lasts.
+     *
+     * @param text any text; special tokens written out in it are text, too
+     * @param pooling how the hidden states of its tokens become one vector; null: as the file asks for
+     * @return [ModelInfo.embeddingLength] values
+     * @throws DormouseException.InvalidOptions for an empty text, or when neither the file nor
+     *   [pooling] says how to pool
+     * @throws DormouseException.ContextFull for a text longer than [ModelInfo.trainedContextLength]
+     * @throws DormouseException.OutOfMemory when the memory budget is used up
+     * @throws DormouseException.Closed when the model is closed, also meanwhile
+     */
+    public suspend fun embed(text: String, pooling: Pooling? = null): FloatArray = bridge.embed(text, pooling)
+
+    /**
+     * Opens the LoRA adapter at [source], a GGUF file, for this model and its chats; see
+     * [Chat.setAdapters]. [LoadOptions.fileAccess] holds for it as for the model, [LoadOptions.memory]
+     * does not count it.
+     *
+     * @return the adapter, which is to be closed
+     * @throws DormouseException.NotFound when there is no such file
+     * @throws DormouseException.Io when it cannot be read
+     * @throws DormouseException.UnsupportedModel for a file that is no LoRA adapter, or one for another
+     *   architecture
+     * @throws DormouseException.CorruptModel when it is damaged or made for a model of another shape
+     * @throws DormouseException.InvalidOptions for a descriptor that is none
+     * @throws DormouseException.Closed when the model is closed
+     */
+    public suspend fun loadAdapter(source: ModelSource): Adapter {
+        var loaded: AdapterBridge? = null
+        try {
+            bridge.loadAdapter(source) { loaded = it }
+            return Adapter(checkNotNull(loaded)).also { loaded = null }
+        } finally {
+            // Cancelled when it was there already: nobody else could close it.
+            loaded?.close()
+        }
+    }
+
+    /**
+     * Ends all embeddings, closes all chats and gives the memory back. What runs ends within one token, which is waited
      * for. From then on every call throws [DormouseException.Closed]; to close again does nothing.
      */
     override fun close(): Unit = bridge.close()

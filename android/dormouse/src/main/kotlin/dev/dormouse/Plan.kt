@@ -50,7 +50,9 @@ public sealed class Plan {
 /**
  * What a model takes with one chat.
  *
- * @property weights bytes of weights, mapped from the file
+ * @property weights bytes of weights. Of a file that is mapped they are pages that the system can drop
+ *   and read again; one that is read in (see [FileAccess]) counts as long as it is, as memory that
+ *   cannot be dropped
  * @property kvCache bytes of one chat's KV cache when its context is full
  * @property buffers bytes of work buffers
  * @property total all of it, in bytes

@@ -8,10 +8,15 @@ import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.yield
+import org.junit.jupiter.api.condition.EnabledOnOs
+import org.junit.jupiter.api.condition.OS
 import org.junit.jupiter.api.io.TempDir
 import java.io.File
+import java.nio.file.Files
+import java.nio.file.attribute.PosixFilePermissions
 import java.util.Collections
 import kotlin.test.Test
+import kotlin.test.assertContentEquals
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertFalse
@@ -55,11 +60,12 @@ internal class DormouseTest {
         }
 
     @Test
-    fun `what the progress callback throws ends the load`() =
+    fun `what the progress callback throws ends the load`() {
         within {
             class Stop : RuntimeException()
             assertFailsWith<Stop> { Dormouse.load(scripted, onProgress = { throw Stop() }) }
         }
+    }
 
     @Test
     fun `a cancelled load throws the coroutine's cancellation`() =
@@ -87,6 +93,29 @@ internal class DormouseTest {
                 // Ours to close, and the model does not mind.
                 assertEquals(0, libc.getFunction("close").invokeInt(arrayOf<Any>(fd)))
                 loaded.newChat().use { assertEquals(hello, it.reply("hi").text) }
+            }
+        }
+
+    @Test
+    @EnabledOnOs(OS.LINUX, OS.MAC)
+    fun `a file that others can write is read in, and the plan counts it as long as it is`(@TempDir dir: File) =
+        within {
+            val file = File(dir, "tiny.gguf").apply { writeBytes(File(tinyModels, "tiny.gguf").readBytes()) }
+            val source = ModelSource.file(file)
+            suspend fun weights(access: FileAccess): Long =
+                Dormouse.plan(source, LoadOptions(fileAccess = access)).needs.weights
+            Files.setPosixFilePermissions(file.toPath(), PosixFilePermissions.fromString("rw-------"))
+            val mapped = weights(FileAccess.Auto)
+            assertTrue(mapped < file.length(), "$mapped")
+            assertEquals(file.length(), weights(FileAccess.ReadIn))
+            Files.setPosixFilePermissions(file.toPath(), PosixFilePermissions.fromString("rw-rw-rw-"))
+            assertEquals(file.length(), weights(FileAccess.Auto))
+            assertEquals(mapped, weights(FileAccess.Map))
+            // What is loaded is what was planned: read in, it outlives its file.
+            Dormouse.load(source, oneThread).use { model ->
+                val before = model.embed("a")
+                file.writeText("")
+                assertContentEquals(before, model.embed("a"))
             }
         }
 

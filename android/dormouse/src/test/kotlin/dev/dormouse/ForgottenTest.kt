@@ -2,8 +2,13 @@ package dev.dormouse
 
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.first
+import org.junit.jupiter.api.condition.EnabledOnOs
+import org.junit.jupiter.api.condition.OS
+import org.junit.jupiter.api.io.TempDir
+import java.io.File
 import kotlin.test.Test
 import kotlin.test.assertFailsWith
+import kotlin.test.assertFalse
 import kotlin.test.assertTrue
 import kotlin.time.Duration.Companion.milliseconds
 
@@ -48,6 +53,37 @@ internal class ForgottenTest {
             forgetModel()
             untilNoThreads()
         }
+
+    @Test
+    @EnabledOnOs(OS.LINUX)
+    fun `a forgotten adapter goes when no chat has it any more, and a closed one at once`(@TempDir dir: File) =
+        within {
+            val copy = File(tinyModels, "adapter.gguf").copyTo(File(dir, "forgotten.gguf"))
+            fun isMapped() = copy.path in File("/proc/self/maps").readText()
+            Dormouse.load(tiny, oneThread.copy(fileAccess = FileAccess.Map)).use { model ->
+                model.newChat().use { chat ->
+                    forgetAdapter(chat, copy)
+                    repeat(5) { System.gc() }
+                    assertTrue(isMapped())
+                    chat.setAdapters(emptyList())
+                    while (isMapped()) {
+                        System.gc()
+                        delay(10.milliseconds)
+                    }
+                }
+                val adapter = model.loadAdapter(ModelSource.file(copy))
+                assertTrue(isMapped())
+                adapter.close()
+                assertFalse(isMapped())
+            }
+        }
+
+    private suspend fun forgetAdapter(chat: Chat, file: File) {
+        val adapter = chat.model.loadAdapter(ModelSource.file(file))
+        chat.setAdapters(listOf(AdapterScale(adapter)))
+        // In use until here, whatever the compiler thinks.
+        check(!adapter.isClosed)
+    }
 
     private suspend fun forgetModel() {
         val model = Dormouse.load(scripted, LoadOptions(threads = 2))

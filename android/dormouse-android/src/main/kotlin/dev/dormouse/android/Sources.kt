@@ -7,6 +7,7 @@ import android.net.Uri
 import android.os.CancellationSignal
 import android.system.OsConstants
 import dev.dormouse.DormouseException
+import dev.dormouse.FileAccess
 import dev.dormouse.ModelSource
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.suspendCancellableCoroutine
@@ -15,7 +16,8 @@ import java.io.IOException
 import kotlin.coroutines.resumeWithException
 
 /**
- * Opens the model at [uri], as the system's file picker returns it. Nothing is copied.
+ * Opens the model at [uri], as the system's file picker returns it. Nothing is copied; but loading reads
+ * in a file that other apps can write, see [FileAccess].
  *
  * The provider is asked on a background thread, as it may take its time. Cancelling the coroutine
  * cancels the request.

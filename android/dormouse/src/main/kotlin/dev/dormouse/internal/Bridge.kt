@@ -8,6 +8,7 @@ import dev.dormouse.Message
 import dev.dormouse.ModelInfo
 import dev.dormouse.ModelSource
 import dev.dormouse.Plan
+import dev.dormouse.Pooling
 import dev.dormouse.ReplyOptions
 
 /**
@@ -50,6 +51,18 @@ internal interface ModelBridge {
 
     fun detokenize(tokens: List<Int>): String
 
+    suspend fun embed(text: String, pooling: Pooling?): FloatArray
+
+    /** Opens an adapter, and hands it to [take] before anything can be cancelled. */
+    suspend fun loadAdapter(source: ModelSource, take: (AdapterBridge) -> Unit)
+
+    fun close()
+}
+
+/** An adapter of a model; [close] is idempotent. */
+internal interface AdapterBridge {
+    val isClosed: Boolean
+
     fun close()
 }
 
@@ -74,6 +87,9 @@ internal interface ChatBridge {
     fun setSystem(text: String?)
 
     fun reset()
+
+    /** Only adapters of the same bridge. */
+    suspend fun setAdapters(adapters: List<Pair<AdapterBridge, Float>>)
 
     suspend fun save(path: String)
 

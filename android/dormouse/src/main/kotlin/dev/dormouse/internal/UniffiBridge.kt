@@ -9,7 +9,9 @@ import dev.dormouse.Message
 import dev.dormouse.ModelInfo
 import dev.dormouse.ModelSource
 import dev.dormouse.Plan
+import dev.dormouse.Pooling
 import dev.dormouse.ReplyOptions
+import dev.dormouse.ffi.AdapterHandle
 import dev.dormouse.ffi.ChatHandle
 import dev.dormouse.ffi.Disposable
 import dev.dormouse.ffi.Failure
@@ -17,6 +19,7 @@ import dev.dormouse.ffi.InternalException
 import dev.dormouse.ffi.LoadTask
 import dev.dormouse.ffi.LogSink
 import dev.dormouse.ffi.ModelHandle
+import dev.dormouse.ffi.ScaledAdapter
 import dev.dormouse.ffi.beginLoad
 import dev.dormouse.ffi.engineVersion
 import dev.dormouse.ffi.setLogSink
@@ -81,7 +84,28 @@ private class UniffiModel(private val handle: ModelHandle) : ModelBridge {
     override fun detokenize(tokens: List<Int>): String =
         translated { handle.detokenize(tokens.map { natural("a token", it) }) }
 
+    override suspend fun embed(text: String, pooling: Pooling?): FloatArray =
+        awaited {
+            val task = handle.beginEmbed(text.wellFormed("the text"), pooling?.toFfi())
+            try {
+                task.vector().toFloatArray()
+            } finally {
+                task.released { cancel() }
+            }
+        }
+
+    override suspend fun loadAdapter(source: ModelSource, take: (AdapterBridge) -> Unit) =
+        awaited { take(UniffiAdapter(handle.loadAdapter(source.toFfi()))) }
+
     override fun close() = handle.released { shut() }
+}
+
+private class UniffiAdapter(val handle: AdapterHandle) : AdapterBridge {
+    override val isClosed: Boolean get() = translated { handle.isClosed() }
+
+    // The handle stays until it is forgotten: the generated code would fail for one that was dropped in
+    // the midst of a call of a chat's, with the engine's side of the chat counted as in use, for ever.
+    override fun close() = translated { handle.shut() }
 }
 
 private class UniffiChat(private val handle: ChatHandle) : ChatBridge {
@@ -108,6 +132,11 @@ private class UniffiChat(private val handle: ChatHandle) : ChatBridge {
     override fun setSystem(text: String?) = translated { handle.setSystem(text?.wellFormed("the system message")) }
 
     override fun reset() = translated { handle.reset() }
+
+    override suspend fun setAdapters(adapters: List<Pair<AdapterBridge, Float>>) =
+        awaited {
+            handle.setAdapters(adapters.map { (adapter, scale) -> ScaledAdapter((adapter as UniffiAdapter).handle, scale) })
+        }
 
     override suspend fun save(path: String) = awaited { handle.save(path.wellFormed("the path")) }
 

@@ -4,6 +4,7 @@ import dev.dormouse.ChatOptions
 import dev.dormouse.DormouseException
 import dev.dormouse.EnergyPolicy
 import dev.dormouse.Event
+import dev.dormouse.FileAccess
 import dev.dormouse.FinishReason
 import dev.dormouse.Limits
 import dev.dormouse.LoadOptions
@@ -15,6 +16,7 @@ import dev.dormouse.ModelInfo
 import dev.dormouse.ModelSource
 import dev.dormouse.Part
 import dev.dormouse.Plan
+import dev.dormouse.Pooling
 import dev.dormouse.ReplyOptions
 import dev.dormouse.Role
 import dev.dormouse.SamplerOptions
@@ -27,6 +29,7 @@ import dev.dormouse.ffi.ChatSettings as FfiChatSettings
 import dev.dormouse.ffi.EnergyPolicy as FfiEnergyPolicy
 import dev.dormouse.ffi.Event as FfiEvent
 import dev.dormouse.ffi.Failure as FfiFailure
+import dev.dormouse.ffi.FileAccess as FfiFileAccess
 import dev.dormouse.ffi.FinishReason as FfiFinishReason
 import dev.dormouse.ffi.Limits as FfiLimits
 import dev.dormouse.ffi.LoadSettings as FfiLoadSettings
@@ -38,6 +41,7 @@ import dev.dormouse.ffi.ModelInfo as FfiModelInfo
 import dev.dormouse.ffi.ModelSource as FfiModelSource
 import dev.dormouse.ffi.Part as FfiPart
 import dev.dormouse.ffi.Plan as FfiPlan
+import dev.dormouse.ffi.Pooling as FfiPooling
 import dev.dormouse.ffi.ReplySettings as FfiReplySettings
 import dev.dormouse.ffi.Role as FfiRole
 import dev.dormouse.ffi.SamplerSettings as FfiSamplerSettings
@@ -78,7 +82,20 @@ internal fun LoadOptions.toFfi(): FfiLoadSettings =
                 EnergyPolicy.Saver -> FfiEnergyPolicy.SAVER
             },
         chatTemplate = chatTemplate?.wellFormed("the chat template"),
+        fileAccess =
+            when (fileAccess) {
+                FileAccess.Auto -> FfiFileAccess.AUTO
+                FileAccess.Map -> FfiFileAccess.MAP
+                FileAccess.ReadIn -> FfiFileAccess.READ_IN
+            },
     )
+
+internal fun Pooling.toFfi(): FfiPooling =
+    when (this) {
+        Pooling.Mean -> FfiPooling.MEAN
+        Pooling.First -> FfiPooling.FIRST
+        Pooling.Last -> FfiPooling.LAST
+    }
 
 internal fun ChatOptions.toFfi(): FfiChatSettings =
     FfiChatSettings(
