@@ -162,6 +162,19 @@ public final class Chat: Sendable {
     try translated { try handle.reset() }
   }
 
+  /// Replaces the chat's LoRA adapters; none takes all off.
+  ///
+  /// The history stays, and the next answer evaluates all of it anew.
+  ///
+  /// - Throws: ``DormouseError/busy`` while an answer runs; ``DormouseError/invalidOptions(what:)``
+  ///   for an adapter that was opened for another model, if one of the same file, or a scale that is
+  ///   no number; ``DormouseError/closed``, also when an adapter is. The former adapters then stay.
+  public func setAdapters(_ adapters: [AdapterScale]) async throws {
+    try await translated { [self] in
+      try await handle.setAdapters(adapters: adapters.map(\.generated))
+    }
+  }
+
   /// Writes the history to a file, which is replaced as a whole or left as it is.
   ///
   /// - Throws: ``DormouseError/io(what:code:)`` when it cannot be written;

@@ -40,6 +40,22 @@ public enum EnergyPolicy: Sendable, Hashable, CaseIterable {
   case saver
 }
 
+/// How a model file's bytes are reached.
+///
+/// A file that is mapped costs no memory that the system could not take back, but it must not be cut
+/// short while the model is open: the system ends a process that reads what is no longer there.
+public enum FileAccess: Sendable, Hashable, CaseIterable {
+  /// Mapped where no other user of the system can write the file, read in elsewhere. On iOS all apps
+  /// and document providers are of the same user, so that every file is mapped: pass ``readIn`` for
+  /// one that is not the app's own, or copy it.
+  case auto
+  /// Mapped, whoever can write it: the caller answers for nobody cutting it short.
+  case map
+  /// Read in: as much memory as the file is long, and none of it can be dropped. Whatever becomes of
+  /// the file, the model stays as it was.
+  case readIn
+}
+
 /// How a model is loaded.
 ///
 /// What this version accepts but does not act on is told in words by ``ModelInfo/notInForce``.
@@ -55,6 +71,8 @@ public struct LoadOptions: Sendable, Hashable {
   public var energy: EnergyPolicy
   /// A chat template in place of the file's own.
   public var chatTemplate: String?
+  /// Whether the model's file is mapped or read in; those of its adapters, too.
+  public var fileAccess: FileAccess
 
   /// Options, each with its default.
   public init(
@@ -62,13 +80,15 @@ public struct LoadOptions: Sendable, Hashable {
     contextLength: Int? = nil,
     threads: Int? = nil,
     energy: EnergyPolicy = .balanced,
-    chatTemplate: String? = nil
+    chatTemplate: String? = nil,
+    fileAccess: FileAccess = .auto
   ) {
     self.memory = memory
     self.contextLength = contextLength
     self.threads = threads
     self.energy = energy
     self.chatTemplate = chatTemplate
+    self.fileAccess = fileAccess
   }
 }
 
@@ -95,7 +115,18 @@ extension LoadOptions {
       contextLength: try contextLength.map { try natural($0, "the context length") },
       threads: try threads.map { try natural($0, "the number of threads") },
       energy: energy.generated,
-      chatTemplate: chatTemplate)
+      chatTemplate: chatTemplate,
+      fileAccess: fileAccess.generated)
+  }
+}
+
+extension FileAccess {
+  fileprivate var generated: DormouseGenerated.FileAccess {
+    switch self {
+    case .auto: .auto
+    case .map: .map
+    case .readIn: .readIn
+    }
   }
 }
 

@@ -82,7 +82,52 @@ public final class Model: Sendable {
     }
   }
 
-  /// Ends all replies, closes all chats and gives the memory back.
+  /// A vector that tells texts of like meaning from others, if the model was trained for that.
+  ///
+  /// The dot product of two is the cosine of the angle between them: their length is 1. To cancel
+  /// the task ends the work within one layer. It takes a context of its own, as long as the text,
+  /// for as long as it lasts.
+  ///
+  /// - Parameters:
+  ///   - text: The text; special tokens written out in it are text, too.
+  ///   - pooling: How the hidden states of its tokens become one vector; `nil`: as the file asks for.
+  /// - Returns: ``ModelInfo/embeddingLength`` values.
+  /// - Throws: ``DormouseError/invalidOptions(what:)`` for an empty text, or when neither the file
+  ///   nor `pooling` says how to pool; ``DormouseError/contextFull(used:max:)`` for a text longer
+  ///   than ``ModelInfo/trainedContextLength``; ``DormouseError/outOfMemory(needed:budget:)`` when
+  ///   the memory budget is used up; ``DormouseError/closed``, also when the model is closed
+  ///   meanwhile; `CancellationError` when the task was cancelled.
+  public func embed(_ text: String, pooling: Pooling? = nil) async throws -> [Float] {
+    try await translated { [self] in
+      let task = try handle.beginEmbed(text: text, pooling: pooling?.generated)
+      // A cancelled task does not end the native call by itself.
+      return try await withTaskCancellationHandler {
+        try await task.vector()
+      } onCancel: {
+        task.cancel()
+      }
+    }
+  }
+
+  /// Opens a LoRA adapter, a GGUF file, for this model and its chats; see ``Chat/setAdapters(_:)``.
+  ///
+  /// ``LoadOptions/fileAccess`` holds for it as for the model, ``LoadOptions/memory`` does not count
+  /// it.
+  ///
+  /// - Parameter source: Where the file is.
+  /// - Returns: The adapter.
+  /// - Throws: ``DormouseError/notFound(what:)``; ``DormouseError/io(what:code:)``;
+  ///   ``DormouseError/unsupportedModel(what:)`` for a file that is no LoRA adapter, or one for
+  ///   another architecture; ``DormouseError/corruptModel(place:why:)`` when it is damaged or made
+  ///   for a model of another shape; ``DormouseError/invalidOptions(what:)`` for a descriptor that is
+  ///   none; ``DormouseError/closed``.
+  public func loadAdapter(_ source: ModelSource) async throws -> Adapter {
+    try await translated { [self] in
+      Adapter(try await handle.loadAdapter(source: try source.generated()))
+    }
+  }
+
+  /// Ends all replies and embeddings, closes all chats and gives the memory back.
   ///
   /// It waits for what is being computed, at most one layer. From then on every call fails with
   /// ``DormouseError/closed``; to close again does nothing.
@@ -92,6 +137,26 @@ public final class Model: Sendable {
 
   /// Whether it was closed.
   public var isClosed: Bool { handle.isClosed() }
+}
+
+/// How the hidden states of a text's tokens become one vector; see ``Model/embed(_:pooling:)``.
+public enum Pooling: Sendable, Hashable, CaseIterable {
+  /// Their mean.
+  case mean
+  /// That of the first token.
+  case first
+  /// That of the last token.
+  case last
+}
+
+extension Pooling {
+  fileprivate var generated: DormouseGenerated.Pooling {
+    switch self {
+    case .mean: .mean
+    case .first: .first
+    case .last: .last
+    }
+  }
 }
 
 /// What a model is.

@@ -1,6 +1,8 @@
 // The enum hides the module of the same name, so `Dormouse.Message` cannot be written. An app that
 // has a type of its own with one of these names says these.
 
+/// ``Adapter``, for an app that has a type of that name.
+public typealias DormouseAdapter = Adapter
 /// ``Chat``, for an app that has a type of that name.
 public typealias DormouseChat = Chat
 /// ``Event``, for an app that has a type of that name.

@@ -2,7 +2,8 @@ internal import DormouseGenerated
 
 /// Bytes that a model takes with one chat.
 public struct MemoryNeeds: Sendable, Hashable {
-  /// Weights, mapped from the file.
+  /// Weights. Of a file that is mapped they are pages that the system can drop and read again; one
+  /// that is read in (see ``FileAccess``) counts as long as it is, as memory that cannot be dropped.
   public let weights: UInt64
   /// The KV cache of one chat when its context is full.
   public let kvCache: UInt64

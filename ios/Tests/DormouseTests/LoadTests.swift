@@ -37,6 +37,30 @@ extension All {
       #expect(reason.contains("budget"))
     }
 
+    @Test func aFileThatOthersCanWriteIsReadInAndThePlanCountsItAsLongAsItIs() async throws {
+      let whole = try bytes(of: try tinyModel("tiny.gguf"))
+      try await withFolder { folder in
+        let url = folder.appendingPathComponent("tiny.gguf")
+        try whole.write(to: url)
+        func weights(_ access: FileAccess) async throws -> Int {
+          let options = LoadOptions(fileAccess: access)
+          return Int(try await Dormouse.plan(.file(url), options: options).needs.weights)
+        }
+        #expect(chmod(url.path, 0o600) == 0)
+        let mapped = try await weights(.auto)
+        #expect(mapped < whole.count)
+        #expect(try await weights(.readIn) == whole.count)
+        #expect(chmod(url.path, 0o666) == 0)
+        #expect(try await weights(.auto) == whole.count)
+        #expect(try await weights(.map) == mapped)
+        // What is loaded is what was planned: read in, it outlives its file.
+        let model = try await Dormouse.load(.file(url))
+        let before = try await model.embed("a")
+        #expect(truncate(url.path, 0) == 0)
+        #expect(try await model.embed("a") == before)
+      }
+    }
+
     @Test func budgetsAreInBytes() {
       #expect(MemoryBudget.mib(2500).bytes == 2500 * 1024 * 1024)
       #expect(MemoryBudget.mib(.max).bytes == .max)

@@ -46,6 +46,11 @@ func scripted(_ options: LoadOptions = LoadOptions()) async throws -> Model {
   try await Dormouse.load(try tinyModel("scripted.gguf"), options: options)
 }
 
+/// The model that says random things.
+func tiny(_ options: LoadOptions = LoadOptions()) async throws -> Model {
+  try await Dormouse.load(try tinyModel("tiny.gguf"), options: options)
+}
+
 func bytes(of source: ModelSource) throws -> Data {
   guard case .path(let path) = source else { throw Missing(description: "not a path") }
   return try Data(contentsOf: URL(fileURLWithPath: path))
