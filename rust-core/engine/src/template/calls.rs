@@ -217,7 +217,9 @@ fn check_attribute(given: &[Value], place: usize) -> Result<(), Error> {
     let placed = places.get(place.saturating_add(1)).cloned();
     for name in [named, placed].into_iter().flatten() {
         if name.as_str().is_some_and(|name| {
-            name.len() > MAX_ATTRIBUTE || name.matches(',').count() >= MAX_ATTRIBUTES
+            name.len() > MAX_ATTRIBUTE
+                || name.matches(',').count() >= MAX_ATTRIBUTES
+                || name.matches('.').count() >= MAX_ATTRIBUTES
         }) {
             return Err(refused("the name of an attribute is too long"));
         }

@@ -9,9 +9,10 @@ use super::add::attribute_of;
 use super::args::Args;
 use super::calls;
 use super::deadline;
-use super::held::{BYTES_PER_FUEL, longest_text, pay_for_walk};
+use super::held::BYTES_PER_FUEL;
 use super::numbers::{file_size, float, int};
-use super::python::{check_widths, pay};
+use super::places::{Style, pay_for_places};
+use super::python::pay;
 use super::python_str::{lines, pad, strip};
 use super::python_text::text;
 use super::refusal::refused;
@@ -163,13 +164,21 @@ fn remainder(state: &mut State<'_, '_>, a: &Value, b: &Value) -> Result<Value, E
     let Some(format) = a.as_str() else {
         return super::add::modulo(a, b);
     };
-    check_widths(format)?;
+    // Before the values are turned into text.
+    let places = conversions(format);
+    pay_for_places(
+        state,
+        format,
+        Style::Percent,
+        places,
+        std::slice::from_ref(b),
+    )?;
     let args: Vec<Value> = if b.is_tuple() {
         b.try_iter()?.collect()
     } else {
         vec![b.clone()]
     };
-    if a_tuple_or_scalar(b) && conversions(format) < args.len() {
+    if a_tuple_or_scalar(b) && places < args.len() {
         return Err(refused("%: there are more values than places"));
     }
     // minijinja prints containers itself; a float in one would be Rust's.
@@ -185,9 +194,6 @@ fn remainder(state: &mut State<'_, '_>, a: &Value, b: &Value) -> Result<Value, E
             arg
         }));
     }
-    // A value can be named in every place.
-    pay_for_walk(state, b)?;
-    pay(state, conversions(format).saturating_mul(longest_text(b)?))?;
     let filled = filters::format(state, &Value::from(format), Rest(shown))?;
     Ok(match filled.as_str() {
         Some(text) if a.is_safe() => Value::from_safe_string(text.to_owned()),

@@ -186,25 +186,6 @@ pub(super) fn hold(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     walk(state, value, most, NODES_PER_FUEL)
 }
 
-/// Bytes of the longest text in a value, which was walked before.
-pub(super) fn longest_text(value: &Value) -> Result<usize, Error> {
-    if let Some(text) = value.as_str() {
-        return Ok(text.len());
-    }
-    let mut longest = 0;
-    if is_container(value) {
-        for item in value.try_iter()? {
-            let inner = if value.kind() == ValueKind::Map {
-                longest_text(&value.get_item(&item)?)?
-            } else {
-                longest_text(&item)?
-            };
-            longest = longest.max(inner);
-        }
-    }
-    Ok(longest)
-}
-
 /// Pays for comparing or hashing a value, however large it is.
 pub(super) fn pay_for_walk(state: &State<'_, '_>, value: &Value) -> Result<(), Error> {
     if let Some(text) = value.as_str() {

@@ -22,6 +22,7 @@ mod lex;
 mod marks;
 mod message;
 mod numbers;
+mod places;
 mod python;
 mod python_json;
 mod python_str;
@@ -60,7 +61,7 @@ const FUEL: u64 = 50_000;
 /// Further steps for each value in the variables, and one for each byte of text: what a template
 /// honestly does grows with the conversation, and a hostile one must not profit from a short one.
 const FUEL_PER_VALUE: u64 = 200;
-/// Bytes of a rendered conversation.
+/// Bytes that a rendering may make beyond those of the conversation.
 const MAX_OUTPUT: usize = 4 << 20;
 /// Nested loops, conditions and (each four) macros. A large stack holds that many symbols in a
 /// debug build.
@@ -128,15 +129,18 @@ fn on_large_stack<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> 
     })?
 }
 
-/// Takes a rendering's output up to [`MAX_OUTPUT`].
-struct Sink(Vec<u8>);
+/// Takes a rendering's output up to a limit in bytes.
+struct Sink {
+    bytes: Vec<u8>,
+    limit: usize,
+}
 
 impl io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.0.len() + bytes.len() > MAX_OUTPUT {
+        if self.bytes.len() + bytes.len() > self.limit {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
@@ -261,7 +265,13 @@ impl ChatTemplate {
             "strftime_now".to_owned(),
             minijinja::Value::from_function(clock),
         ));
-        let mut sink = Sink(Vec::new());
+        // Fuel has one step at least for each byte of the conversation's texts.
+        let limit =
+            usize::try_from(fuel).map_or(usize::MAX, |fuel| fuel.saturating_add(MAX_OUTPUT));
+        let mut sink = Sink {
+            bytes: Vec::new(),
+            limit,
+        };
         environment
             .get_template(NAME)
             .and_then(|template| {
@@ -270,13 +280,13 @@ impl ChatTemplate {
             .map_err(|e| {
                 let why = match e.kind() {
                     minijinja::ErrorKind::WriteFailure => {
-                        format!("it makes more than {MAX_OUTPUT} bytes")
+                        format!("it makes more than {limit} bytes")
                     }
                     _ => refusal::of_rendering(&e, &self.source),
                 };
                 template_error(why)
             })?;
-        String::from_utf8(sink.0).map_err(|_| Error::internal("a template made invalid UTF-8"))
+        String::from_utf8(sink.bytes).map_err(|_| Error::internal("a template made invalid UTF-8"))
     }
 
     /// The conversation as tokens. The template's control tokens count; control tokens that are

@@ -10,7 +10,8 @@ use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, Value}
 use minijinja_contrib::pycompat::unknown_method_callback;
 
 use super::filters::escaped;
-use super::held::{longest_text, pay_for_walk};
+use super::held::pay_for_walk;
+use super::places::{Style, pay_for_places};
 use super::python_json::tojson;
 use super::python_str::string_method;
 use super::python_text::text;
@@ -123,13 +124,8 @@ fn method(
         let given: usize = args.iter().filter_map(Value::as_str).map(str::len).sum();
         pay(state, text.len().saturating_add(given))?;
         if name == "format" {
-            check_widths(text)?;
-            // An argument can be named in every place.
             let places = text.bytes().filter(|byte| *byte == b'{').count();
-            for arg in args {
-                pay_for_walk(state, arg)?;
-                pay(state, places.saturating_mul(longest_text(arg)?))?;
-            }
+            pay_for_places(state, text, Style::Braces, places, args)?;
         }
         if let Some(result) = string_method(state, text, name, args)? {
             return Ok(result);
@@ -144,18 +140,6 @@ fn method(
         }
     }
     calls::made_at_once(unknown_method_callback(state, value, name, args)?)
-}
-
-/// Widths are the one way in which a format makes more than it is given.
-pub(super) fn check_widths(format: &str) -> Result<(), Error> {
-    let mut digits = 0;
-    for byte in format.bytes() {
-        digits = if byte.is_ascii_digit() { digits + 1 } else { 0 };
-        if digits > 3 {
-            return Err(refused("format: a width or precision of more than 999"));
-        }
-    }
-    Ok(())
 }
 
 /// The methods of other values that minijinja-contrib lacks.

@@ -239,3 +239,36 @@ fn generation_tags_in_text_stay() {
         "{% generation %}{% generation %}x"
     );
 }
+
+/// A format can name each of its values in each of its places, and make digits of its own.
+#[test]
+fn formats_pay_for_all_that_they_write() {
+    let range = "range(-1000000000000000000, -999999999999998976)";
+    let floats = "{% set l = [1.2345678901234567e-300] * 500 %}";
+    let path = ["0"; 512].join(".");
+    let dicts = "{% set s = 'a' * 50000 %}{% set l = [{s: 1, 2: 3}] * 25 %}\
+                 {% set m = [{s: 1, 2: 3}] * 25 %}{% for i in range(2) %}{% set x = l if i else m %}";
+    for source in [
+        format!("{{{{ ('{{0}}' * 95000).format({range}) }}}}"),
+        format!("{floats}{{{{ ('{{0}}' * 60000).format(l) }}}}"),
+        format!("{floats}{{{{ ('{{a}}' * 60000).format(a=l) }}}}"),
+        format!("{floats}{{{{ ('{{0[0]}}' * 30000).format([l]) }}}}"),
+        format!("{{{{ ('%(a)s' * 10000)|format(a={range}) }}}}"),
+        format!("{floats}{{{{ ('%(a)s' * 10000) % {{'a': l}} }}}}"),
+        "{{ ('{0:.999f}' * 30000).format(1e-300) }}".to_owned(),
+        "{{ ('{0:999}' * 120000).format(1) }}".to_owned(),
+        "{{ ('%(a).999f' * 12000) % {'a': 1e-308} }}".to_owned(),
+        format!("{{{{ ('a' * 98000)|map(attribute='{path}')|list|length }}}}"),
+        format!("{{{{ ('a' * 98000)|groupby('{path}')|length }}}}"),
+        format!(
+            "{dicts}{{% if loop.changed({}) %}}{{% endif %}}{{% endfor %}}",
+            ["x"; 900].join(",")
+        ),
+    ] {
+        fails_soon(&source);
+    }
+    // What honest templates format is as it was.
+    let honest =
+        "{{ 'In 2024 {0:>5}|{1:.2f}'.format('a', 1.5) }} {{ '%s of 2024: %05d' % ('b', 7) }}";
+    assert_eq!(soon(honest).unwrap(), "In 2024     a|1.50 b of 2024: 00007");
+}

@@ -4,6 +4,9 @@ use super::frame::{Frame, Index, Targets, Test};
 use super::tag::{COMPARISONS, Tag};
 use crate::template::lex::Unread;
 
+/// Arguments that a call of `changed` may have.
+const MAX_CHANGED: usize = 8;
+
 impl Tag {
     pub(super) fn open(&mut self, bracket: &str, start: usize, test: Test) -> Result<(), Unread> {
         if bracket == "{" && self.ended && test != Test::Named {
@@ -120,7 +123,16 @@ impl Tag {
             }
             ("=", Targets::With) => self.targets = Targets::None,
             (",", Targets::None) if outermost && self.with => self.targets = Targets::With,
-            (",", Targets::None) => self.frame()?.comma = true,
+            (",", Targets::None) => {
+                let frame = self.frame()?;
+                frame.comma = true;
+                if let Some(arguments) = &mut frame.changed {
+                    *arguments += 1;
+                    if *arguments > MAX_CHANGED {
+                        return Err(Unread);
+                    }
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -134,6 +146,7 @@ impl Tag {
                 self.open(symbol, start, test)?;
                 if changed && symbol == "(" {
                     self.insert(start + 1, "0|__tick,");
+                    self.frame()?.changed = Some(0);
                 }
             }
             ")" | "]" | "}" => self.close(symbol, start)?,

@@ -38,6 +38,8 @@ pub(super) struct Frame {
     /// Where the argument of a test began that has no brackets, and whether it needs them.
     pub(super) bare: Option<(usize, bool)>,
     pub(super) index: Option<Index>,
+    /// Arguments that the call of `changed` has, which compares and keeps them.
+    pub(super) changed: Option<usize>,
     /// Strings alone are in it.
     pub(super) named_key: bool,
 }
@@ -57,6 +59,7 @@ impl Frame {
         Self {
             open,
             literal: None,
+            changed: None,
             comma: false,
             constant: true,
             start: None,
