@@ -154,6 +154,19 @@ impl Model {
             }
         };
         progress(1.0)?;
+        log::info!(
+            "loaded a model: {}, {} layers, {} MiB {}, {} threads, {:?}",
+            gguf.architecture()?,
+            config.n_layer,
+            gguf.file_bytes() >> 20,
+            if gguf.is_mapped() {
+                "mapped"
+            } else {
+                "read in"
+            },
+            options.threads(),
+            options.isa
+        );
         Ok(Self {
             inner: Arc::new(Inner {
                 _reserved: reserved,

@@ -32,6 +32,19 @@ struct Pending {
     channel: Arc<Channel>,
 }
 
+/// An answer that was cancelled; see [`Chat::cancelled_answer`].
+#[derive(Debug)]
+pub struct CancelledAnswer {
+    channel: Arc<Channel>,
+}
+
+impl CancelledAnswer {
+    /// Waits until it has ended.
+    pub fn wait(&self) {
+        self.channel.wait();
+    }
+}
+
 /// An answer that is about to start: [`AnswerStart::run`] makes the prompt, which takes its
 /// time, without the [`Chat`]. To drop it is to give it up, which leaves the history as it was.
 #[derive(Debug)]
@@ -240,6 +253,16 @@ impl Chat {
         let mut messages = self.messages[..index].to_vec();
         messages.push(message);
         Ok(self.answer(messages))
+    }
+
+    /// The answer that was cancelled and has not ended yet, which what changes the history waits for:
+    /// for callers who share the chat between threads and wait for it without the chat.
+    pub fn cancelled_answer(&self) -> Option<CancelledAnswer> {
+        let channel = &self.pending.as_ref()?.channel;
+        let waits = channel.is_cancelled() && !channel.has_ended();
+        waits.then(|| CancelledAnswer {
+            channel: channel.clone(),
+        })
     }
 
     /// Writes the history to a JSON file, the answer that is being computed as far as it has

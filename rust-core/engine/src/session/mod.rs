@@ -49,7 +49,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-pub use chat::{AnswerStart, Chat};
+pub use chat::{AnswerStart, CancelledAnswer, Chat};
 pub use generation::{CancelHandle, Done, Event, FinishReason, Generation};
 pub use options::{ContextPolicy, GenerateOptions, SessionOptions};
 pub use reply::reasons;

@@ -59,6 +59,14 @@ pub(super) fn run(cache: &mut Cache, job: Job, channel: &Channel) -> Result<Done
     metrics.kv_bytes = cache.kv_bytes();
     metrics.peak_memory = peak_memory();
     metrics.total_duration = started.elapsed();
+    log::debug!(
+        "a reply ended ({finish:?}): {} tokens of prompt, {} reused, {} generated, {} dropped, {:.2} s",
+        metrics.prompt_tokens,
+        metrics.reused_tokens,
+        metrics.generated_tokens,
+        metrics.dropped_tokens,
+        metrics.total_duration.as_secs_f32()
+    );
     Ok(Done {
         finish,
         metrics,
