@@ -87,7 +87,22 @@ impl ChatHandle {
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Chat) -> Result<T>) -> Result<T> {
-        guarded(|| work(lock(&self.chat).as_mut().ok_or(Error::Closed)?))
+        guarded(|| {
+            // Its model may have been closed, or it broke in a panic.
+            if self.session.is_closed() {
+                return Err(Error::Closed);
+            }
+            work(lock(&self.chat).as_mut().ok_or(Error::Closed)?)
+        })
+    }
+
+    /// As [`ChatHandle::with`] for what changes the history: an answer that was cancelled is waited
+    /// for, and without the lock, so that who only reads or closes does not wait with it.
+    fn change<T>(&self, work: impl FnOnce(&mut Chat) -> Result<T>) -> Result<T> {
+        while let Some(answer) = self.with(|chat| Ok(chat.cancelled_answer()))? {
+            answer.wait();
+        }
+        self.with(work)
     }
 
     /// Starts an answer away from the caller's thread: the template and the tokenizer take their
@@ -101,7 +116,7 @@ impl ChatHandle {
         offload(move || {
             let chat = &listed.chat;
             let options = settings.to_engine()?;
-            let start = chat.with(|chat| {
+            let start = chat.change(|chat| {
                 *chat.options_mut() = options;
                 begin(chat)
             })?;
@@ -182,7 +197,7 @@ impl ChatHandle {
     /// # Errors
     /// [`Error::Busy`] while an answer runs, [`Error::InvalidOptions`], [`Error::Closed`].
     pub fn set_messages(&self, messages: Vec<Message>) -> Result<()> {
-        self.with(|chat| {
+        self.change(|chat| {
             let messages = to_engine(messages)?;
             Ok(chat.set_messages(messages)?)
         })
@@ -193,7 +208,7 @@ impl ChatHandle {
     /// # Errors
     /// [`Error::Busy`] while an answer runs, [`Error::Closed`].
     pub fn set_system(&self, text: Option<String>) -> Result<()> {
-        self.with(|chat| Ok(chat.set_system(text.as_deref())?))
+        self.change(|chat| Ok(chat.set_system(text.as_deref())?))
     }
 
     /// Forgets all messages but the system message.
@@ -201,7 +216,7 @@ impl ChatHandle {
     /// # Errors
     /// [`Error::Busy`] while an answer runs, [`Error::Closed`].
     pub fn reset(&self) -> Result<()> {
-        self.with(|chat| Ok(chat.reset()?))
+        self.change(|chat| Ok(chat.reset()?))
     }
 
     /// Replaces the chat's adapters; none takes all off. The history stays, and the next answer
@@ -213,7 +228,7 @@ impl ChatHandle {
     /// former adapters then stay.
     pub async fn set_adapters(self: Arc<Self>, adapters: Vec<ScaledAdapter>) -> Result<()> {
         offload(move || {
-            self.with(|chat| Ok(chat.settle()?))?;
+            self.change(|chat| Ok(chat.settle()?))?;
             let adapters: Vec<_> = adapters
                 .iter()
                 .map(ScaledAdapter::to_engine)
@@ -238,7 +253,7 @@ impl ChatHandle {
     /// [`Error::NotFound`], [`Error::Io`] for a file that is no saved chat, [`Error::Busy`] while
     /// an answer runs, [`Error::Closed`]. The history is then as it was.
     pub async fn restore(self: Arc<Self>, path: String) -> Result<()> {
-        offload(move || self.with(|chat| Ok(chat.load(Path::new(&path))?))).await
+        offload(move || self.change(|chat| Ok(chat.load(Path::new(&path))?))).await
     }
 
     /// Tokens that the context holds.

@@ -3,6 +3,7 @@
 use dormouse::gguf::Gguf;
 use dormouse::metrics::available_memory;
 use dormouse::model::{Fits, KvType, MemoryPlan, memory_plan};
+use dormouse::template::ChatTemplate;
 
 use crate::error::Result;
 use crate::offload::offload;
@@ -91,12 +92,17 @@ fn judge(plan: &MemoryPlan, budget: Option<u64>, available: Option<u64>) -> Plan
 /// Tells from the file's metadata whether `settings` let it be loaded; reads no weights.
 ///
 /// # Errors
-/// [`crate::Failure`] for a file that could not be loaded with any amount of memory.
+/// [`crate::Failure`] for a file whose header cannot be read, whose architecture is not known, or a
+/// chat template in `settings` that is none. What only loading finds, such as a missing tensor or a
+/// tokenizer that is not known, is for [`crate::begin_load`] to tell.
 #[uniffi::export]
 pub async fn plan(source: ModelSource, settings: LoadSettings) -> Result<Plan> {
     offload(move || {
         let options = settings.to_engine()?;
         let gguf = Gguf::open_as(&source.open()?, options.file_access)?;
+        if let Some(template) = &settings.chat_template {
+            ChatTemplate::new(template, "", "")?;
+        }
         let plan = memory_plan(&gguf, &context(settings.context_length), KvType::default())?;
         Ok(judge(&plan, settings.memory_budget, available_memory()))
     })

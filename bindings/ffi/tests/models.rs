@@ -304,3 +304,17 @@ fn a_model_that_was_read_in_outlives_its_file() {
     file.set_len(0).unwrap();
     assert_eq!(embed(&model, "a", None).unwrap(), before);
 }
+
+#[test]
+fn a_plan_refuses_what_is_no_template_as_loading_does() {
+    let settings = LoadSettings {
+        chat_template: Some("{% if".into()),
+        ..load_settings()
+    };
+    let path = tiny_models().join("scripted.gguf");
+    let refused = block_on(plan(source(&path), settings));
+    assert!(
+        matches!(refused, Err(Failure::Template { .. })),
+        "{refused:?}"
+    );
+}

@@ -190,3 +190,14 @@ fn characters_that_texts_seldom_have_are_told_back_as_they_are() {
         );
     }
 }
+
+#[test]
+fn a_message_of_megabytes_does_not_fit_and_is_no_defect_of_the_template() {
+    let model = scripted();
+    let chat = chat(&model);
+    let refused = send(&chat, &"forever and ever ".repeat(300_000)).map(drop);
+    assert!(
+        matches!(refused, Err(Failure::ContextFull { .. })),
+        "{refused:?}"
+    );
+}

@@ -17,8 +17,7 @@ use common::{
 };
 use dormouse_ffi::{
     ChatHandle, ChatSettings, EnergyPolicy, Event, Failure, FinishReason, LoadSettings,
-    ModelHandle, ModelSource, Part, Plan, Reply, ReplySettings, Role, Tool, WhenFull, begin_load,
-    plan,
+    ModelHandle, ModelSource, Part, Plan, ReplySettings, Role, Tool, WhenFull, begin_load, plan,
 };
 
 /// `tiny.gguf` changed by `change`, as a file of its own.
@@ -299,6 +298,12 @@ fn closing_ends_what_runs_and_all_else_says_closed() {
     assert!(model.is_closed() && second.is_closed());
     assert_eq!(finish(&running).unwrap().1, FinishReason::Cancelled);
     closed(send(&second, "hi").map(drop));
+    closed(second.messages().map(drop));
+    closed(second.set_messages(Vec::new()));
+    closed(second.set_system(None));
+    closed(second.reset());
+    closed(block_on(second.clone().save("/tmp/never".into())));
+    closed(block_on(second.clone().restore("/tmp/never".into())));
     closed(chat_of(&model, None).map(drop));
     closed(block_on(model.tokenize("x".into(), false)).map(drop));
     closed(block_on(model.clone().complete("x".into(), greedy())).map(drop));
@@ -490,25 +495,16 @@ fn text_and_tokens() {
 #[test]
 fn a_template_that_refuses_does_not_quote_the_conversation() {
     let secret = "xyzzy-plugh";
-    for (template, told) in [
-        (
-            "{{ raise_exception('cannot handle: ' + messages[-1].content) }}",
-            "cannot handle:…",
+    let settings = LoadSettings {
+        chat_template: Some(
+            "{{ raise_exception('cannot handle: ' + messages[-1].content) }}".into(),
         ),
-        (
-            "{% include messages[-1].content %}",
-            "template not found in line 1",
-        ),
-    ] {
-        let settings = LoadSettings {
-            chat_template: Some(template.into()),
-            ..load_settings()
-        };
-        let model = try_load(source(&tiny_models().join("scripted.gguf")), settings).unwrap();
-        match send(&chat(&model), secret) {
-            Err(Failure::Template { why }) => assert_eq!(why, told),
-            other => panic!("{:?}", other.err()),
-        }
+        ..load_settings()
+    };
+    let model = try_load(source(&tiny_models().join("scripted.gguf")), settings).unwrap();
+    match send(&chat(&model), secret) {
+        Err(Failure::Template { why }) => assert_eq!(why, "cannot handle:…"),
+        other => panic!("{:?}", other.err()),
     }
 }
 
@@ -646,6 +642,7 @@ fn a_panic_is_an_error_with_its_place_and_the_library_lives() {
             told(finish(&send(&chat, text).unwrap()).map(drop));
             assert!(chat.is_closed());
             assert!(matches!(send(&chat, "hi"), Err(Failure::Closed)));
+            assert!(matches!(chat.messages(), Err(Failure::Closed)));
             let reply = block_on(model.clone().complete(text.into(), greedy())).unwrap();
             told(finish(&reply).map(drop));
             if !text.ends_with("task") {

@@ -20,7 +20,8 @@ public enum Dormouse {
   ///   - source: Where the file is.
   ///   - options: The options that it would be loaded with.
   /// - Returns: Whether it fits, with the bytes that it takes.
-  /// - Throws: ``DormouseError`` for a file that could not be loaded with any amount of memory;
+  /// - Throws: ``DormouseError`` for a file whose header cannot be read, or whose architecture is not
+  ///   known; what only loading finds, such as a missing tensor, is for `load` to tell;
   ///   `CancellationError` in a task that was cancelled before.
   public static func plan(_ source: ModelSource, options: LoadOptions = LoadOptions()) async throws
     -> Plan

@@ -38,6 +38,16 @@ extension All {
       }
     }
 
+    /// Whatever else was wrong with it.
+    @Test func aTaskThatIsCancelledWhileAnAnswerStartsIsToldThat() async throws {
+      let chat = try await scripted().newChat(options: ChatOptions(contextLength: 64))
+      let long = String(repeating: "too long ", count: 100_000)
+      let task = Task { try await chat.reply(long) }
+      try await Task.sleep(for: .milliseconds(20))
+      task.cancel()
+      await #expect(throws: CancellationError.self) { try await task.value }
+    }
+
     /// Starts an endless answer, and ends it after a while.
     private func ended(
       _ way: Way, _ chat: Chat, pause: Duration, _ noted: Shared<NativeReply?>

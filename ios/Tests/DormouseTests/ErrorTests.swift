@@ -136,7 +136,6 @@ extension All {
       ("{{ raise_exception('cannot handle: ' + messages[-1].content) }}", "cannot handle:"),
       ("{{ raise_exception(messages[-1].content) }}", "refuses the conversation"),
       ("{{ raise_exception('no: ' + messages[-1].content) }}", "refuses the conversation"),
-      ("{% include messages[-1].content %}", "line 1"),
       ("{{ messages[-1].content + 5 }}", "line 1"),
       ("{{ messages[-1].content | snore }}", "snore"),
     ])

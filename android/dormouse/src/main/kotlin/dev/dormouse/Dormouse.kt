@@ -24,7 +24,8 @@ public object Dormouse {
      * @throws DormouseException.NotFound when there is no such file
      * @throws DormouseException.Io when it cannot be read
      * @throws DormouseException.CorruptModel when it is damaged or no GGUF file
-     * @throws DormouseException.UnsupportedModel when no amount of memory would help
+     * @throws DormouseException.UnsupportedModel for an architecture that is not known; what
+     * only loading finds, such as a missing tensor, is for [load] to tell
      * @throws DormouseException.InvalidOptions for an option outside its range
      */
     public suspend fun plan(source: ModelSource, options: LoadOptions = LoadOptions()): Plan =

@@ -27,6 +27,7 @@ import kotlin.random.Random
 import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertIs
+import kotlin.test.assertNull
 import kotlin.test.assertTrue
 import kotlin.test.fail
 import kotlin.time.Duration.Companion.microseconds
@@ -164,6 +165,26 @@ internal class CancellationTest {
         }
 
     @Test
+    fun `who is cancelled while an answer starts is told that, and not what else was wrong`() =
+        within(120.seconds) {
+            Dormouse.load(scripted, oneThread).use { model ->
+                val chat = model.newChat(ChatOptions(contextLength = 64))
+                val text = "too long ".repeat(1000)
+                var cancelled = 0
+                repeat(TRIES) { round ->
+                    var thrown: Throwable? = null
+                    val job = launch(Dispatchers.Default) { thrown = runCatching { chat.reply(text) }.exceptionOrNull() }
+                    delay((round % 4).milliseconds)
+                    job.cancelAndJoin()
+                    // Or over before it was cancelled, or never begun.
+                    if (thrown is CancellationException) cancelled++ else thrown?.let { assertIs<DormouseException.ContextFull>(it) }
+                }
+                assertTrue(cancelled > 0)
+                repeat(3) { assertNull(withTimeoutOrNull(5.milliseconds) { chat.reply(text.repeat(100)) }) }
+            }
+        }
+
+    @Test
     fun `cancel before an answer is asked for does not end it`() =
         chatting { chat ->
             val flow = chat.send("hi")
@@ -208,7 +229,7 @@ internal class CancellationTest {
         }
 
     @Test
-    fun `a cancelled collector is told so by its coroutine, and by nothing of ours`() =
+    fun `a cancelled collector is told so by its coroutine, and by nothing of ours`() {
         chatting { chat ->
             var thrown: Throwable? = null
             val job =
@@ -225,6 +246,7 @@ internal class CancellationTest {
             job.join()
             assertIs<CancellationException>(thrown)
         }
+    }
 
     @Test
     fun `an unconfined collector may close its chat`() =

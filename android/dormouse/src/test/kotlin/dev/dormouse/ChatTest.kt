@@ -238,9 +238,10 @@ internal class ChatTest {
         }
 
     @Test
-    fun `only a done event ends a flow`() =
+    fun `only a done event ends a flow`() {
         chatting { chat ->
             assertEquals(1, chat.send("think").filterIsInstance<Event.Done>().toList().size)
             assertFailsWith<DormouseException.InvalidOptions> { chat.edit(0, Message.user("x"), ReplyOptions(maxTokens = -1)).toList() }
         }
+    }
 }

@@ -154,6 +154,8 @@ internal class DormouseTest {
                     error("what a sink throws is dropped")
                 }
                 val secrets = converse()
+                assertTrue(records.any { it.first == LogLevel.Info && "loaded a model" in it.third }, records.toString())
+                assertTrue(records.any { it.first == LogLevel.Debug && "a reply ended" in it.third }, records.toString())
                 val panics = records.filter { it.first == LogLevel.Error }
                 // One for each that was provoked, and so it is seen that records come from every thread.
                 assertEquals(3, panics.size, records.toString())

@@ -112,13 +112,14 @@ internal class ErrorsTest {
         }
 
     @Test
-    fun `an architecture that the engine lacks is unsupported`() =
+    fun `an architecture that the engine lacks is unsupported`() {
         within {
             val source = patched { it.withValue("general.architecture", "lxama") }
             val error = assertFailsWith<DormouseException.UnsupportedModel> { Dormouse.load(source) }
             assertTrue(error.what.contains("lxama"), error.what)
             assertFailsWith<DormouseException.UnsupportedModel> { Dormouse.plan(source) }
         }
+    }
 
     @Test
     fun `a budget that is too small is told, in bytes`() =
@@ -323,7 +324,6 @@ internal class ErrorsTest {
             assertTrue("the template refuses the conversation" in error.why, error.why)
         }
         for (template in listOf(
-            "{% include messages[-1].content %}",
             "{{ messages[-1].content + 1 }}",
             "{{ messages[-1].content | int }}{{ messages[-1].content() }}",
             "{{ messages[-1].content.no_such_method() }}",

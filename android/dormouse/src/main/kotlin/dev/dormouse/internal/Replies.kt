@@ -11,6 +11,8 @@ import kotlinx.coroutines.Job
 import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
@@ -67,7 +69,14 @@ private suspend fun CoroutineScope.started(starts: Starts, start: suspend () -> 
     val before = starts.cancelled
     return starts.turn.withLock {
         // To its end: a reply that nobody knows of would keep the chat busy.
-        val reply = withContext(NonCancellable) { start() }
+        val reply =
+            try {
+                withContext(NonCancellable) { start() }
+            } catch (e: DormouseException) {
+                // Whatever was wrong with it: who was cancelled meanwhile is told that alone.
+                currentCoroutineContext().ensureActive()
+                throw e
+            }
         // Whoever cancels from here on finds it running.
         if (starts.cancelled != before) reply.cancel()
         // Unconfined, it runs within the call of `cancel`.
