@@ -105,7 +105,7 @@ extension All {
     @Test(arguments: [
       nil,
       """
-      {% for i in range(10) %}{% for j in range(1000) %}{% endfor %}{% endfor %}\
+      {% for i in range(10) %}{% for j in range(300) %}{% endfor %}{% endfor %}\
       {% for m in messages %}{{ m.content }}{% endfor %}<|forever|>
       """,
     ])
