@@ -254,7 +254,8 @@ fn waits_of_a_future(delay: usize) -> usize {
 
 #[test]
 fn a_future_can_be_made_of_it_and_is_woken_once_a_frame_at_most() {
-    let slow = waits_of_a_future(20_000);
+    // Each takes longer than a frame.
+    let slow = waits_of_a_future(50_000);
     assert!(slow > 10, "{slow} waits for 20 slow tokens");
     let fast = waits_of_a_future(0);
     assert!(
