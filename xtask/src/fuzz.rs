@@ -106,7 +106,7 @@ fn fuzz(target: &str, seconds: u32) -> Result<Command> {
         .arg(format!("-max_len={MAX_BYTES}"))
         .arg(format!("-timeout={MAX_SECONDS}"))
         .arg(format!("-malloc_limit_mb={MAX_BLOCK}"))
-        .args(["-print_final_stats=1", "-verbosity=0"]);
+        .args(["-print_final_stats=1", "-print_funcs=0", "-verbosity=0"]);
     Ok(command)
 }
 
