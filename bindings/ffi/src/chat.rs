@@ -118,9 +118,11 @@ impl ChatHandle {
             let options = settings.to_engine()?;
             let start = chat.change(|chat| {
                 *chat.options_mut() = options;
-                begin(chat)
+                let start = begin(chat)?;
+                // Still under the lock: whoever is told Busy from now on can cancel what it is.
+                listed.begun(start.cancel_handle());
+                Ok(start)
             })?;
-            listed.begun(start.cancel_handle());
             let generation = start.run().map_err(|error| match error {
                 // Whatever else was wrong with it, nobody will answer.
                 _ if chat.session.is_closed() => Error::Closed,
