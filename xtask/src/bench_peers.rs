@@ -2,21 +2,30 @@
 //! a fresh process, in turns (A B A B ...), so that what the machine does meanwhile meets all
 //! alike.
 
+mod figures;
+mod first_token;
+mod llama_build;
+mod llama_cpp;
+mod machine;
+mod own;
 mod peer;
 mod report;
+mod rounds;
+mod subjects;
+mod targets;
 
-use clap::Args;
-use std::path::{Path, PathBuf};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
-use crate::failure::{Failure, Result};
-use crate::fetch::Fetcher;
-use crate::models;
-use peer::{Peer, Work};
-use report::{Measured, Series, Setting};
-
-const PROMPT: u32 = 512;
-const DECODE: u32 = 128;
+use crate::build;
+use crate::failure::Result;
+use figures::Figure;
+use llama_build::Variant;
+use machine::Machine;
+use peer::{Candle, Dormouse, Engine};
+use report::Setting;
+use rounds::Race;
 
 /// What to compare on, and how often.
 #[derive(Args, Debug)]
@@ -33,42 +42,69 @@ pub(crate) struct Options {
     /// Threads of each engine.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     threads: u32,
-    /// A GGUF file, in place of the two that the tests use; may be given again.
+    /// A GGUF file, in place of the two that the tests use and the two of 1B's shape that are made
+    /// for this; may be given again.
     #[arg(long, value_name = "FILE")]
     model: Vec<PathBuf>,
+    /// An engine to compare with; may be given again.
+    #[arg(long, value_enum, default_values_t = [PeerName::LlamaCpp])]
+    peer: Vec<PeerName>,
+    /// Build llama.cpp without AMX, which a native build uses where an Intel server has it.
+    #[arg(long)]
+    without_amx: bool,
+    /// A figure to measure; may be given again. All of them without.
+    #[arg(long, value_name = "FIGURE", value_parser = ["prefill", "decode", "deep", "first-token"])]
+    figure: Vec<String>,
+}
+
+/// An engine to compare with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum PeerName {
+    /// Built from the sources in its Python package; takes some minutes the first time.
+    #[value(name = "llama.cpp")]
+    LlamaCpp,
+    /// The quantized models of candle-transformers.
+    Candle,
 }
 
 /// Measures and reports.
+///
+/// # Errors
+/// If something does not build, cannot be had or does not run.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let files = files(&options.model)?;
-    let dormouse = peer::dormouse()?;
-    let peers = [peer::candle()?];
-    let work = Work {
-        prompt: PROMPT,
-        decode: DECODE,
-        threads: options.threads,
+    let subjects = subjects::subjects(&options.model)?;
+    let cpu = cpu_name();
+    let dormouse = Dormouse {
+        program: build::dormouse()?,
     };
+    let machine = build::example("dormouse-kernels", "machine")?;
+    let peers = peers(options, &cpu)?;
     let load = load_average();
+    let race = Race {
+        dormouse: &dormouse,
+        peers: &peers,
+        figures: figures(&options.figure),
+        threads: options.threads,
+        rounds: options.rounds,
+    };
+    let before = Machine::measure(&machine, options.threads)?;
     let mut isa = None;
     let mut measured = Vec::new();
-    for (file, name) in files.iter().zip(names(&files)) {
-        measured.push(measure(
-            file,
-            name,
-            (&dormouse, &peers),
-            work,
-            options.rounds,
-            &mut isa,
-        )?);
+    for subject in subjects {
+        measured.push(race.run(subject, &mut isa)?);
     }
+    let after = Machine::measure(&machine, options.threads)?;
+    let about = |engine: &dyn Engine| (engine.name(), engine.about());
     let setting = Setting {
-        cpu: cpu_name(),
+        cpu,
         isa: isa.unwrap_or_else(|| "unknown".into()),
-        threads: work.threads,
-        prompt: work.prompt,
-        decode: work.decode,
+        threads: options.threads,
         rounds: options.rounds,
         load,
+        machine: before.or(after),
+        engines: std::iter::once(about(&dormouse))
+            .chain(peers.iter().map(|peer| about(peer.as_ref())))
+            .collect(),
     };
     print!("{}", report::table(&setting, &measured));
     if options.json {
@@ -77,74 +113,34 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The files named, or both real models.
-fn files(named: &[PathBuf]) -> Result<Vec<PathBuf>> {
-    // Said before the build, which may take minutes.
-    if let Some(file) = named.iter().find(|file| !file.is_file()) {
-        return Err(Failure(format!("there is no file {}", file.display())));
-    }
-    if !named.is_empty() {
-        return Ok(named.to_vec());
-    }
-    let fetcher = Fetcher::from_env()?;
-    [&models::SMOLLM2, &models::GEMMA3]
-        .map(|model| fetcher.model(model))
-        .into_iter()
-        .collect()
-}
-
-/// A name for each file: the last part of its path, or all of it where that is not unique.
-fn names(files: &[PathBuf]) -> Vec<String> {
-    let same = |file: &&PathBuf, other: &&PathBuf| file.file_name() == other.file_name();
-    files
-        .iter()
-        .map(|file| {
-            let unique = files.iter().filter(|other| same(&file, other)).count() == 1;
-            let short = file.file_name().filter(|_| unique).map(Path::new);
-            short.unwrap_or(file).display().to_string()
-        })
-        .collect()
-}
-
-/// All rounds on one file. Sets `isa` to what Dormouse names.
-fn measure(
-    file: &Path,
-    name: String,
-    (dormouse, peers): (&Peer, &[Peer]),
-    work: Work,
-    rounds: u32,
-    isa: &mut Option<String>,
-) -> Result<Measured> {
-    let empty = |peer: &Peer| Series {
-        peer: peer.name,
-        rates: Vec::new(),
+fn peers(options: &Options, cpu: &str) -> Result<Vec<Box<dyn Engine>>> {
+    let names = &options.peer;
+    let variant = match options.without_amx {
+        true => Variant::WithoutAmx,
+        false => Variant::Native,
     };
-    let mut measured = Measured {
-        file: name,
-        dormouse: empty(dormouse),
-        peers: peers.iter().map(empty).collect(),
-    };
-    for round in 0..=rounds {
-        let turns = std::iter::once((dormouse, &mut measured.dormouse))
-            .chain(peers.iter().zip(&mut measured.peers));
-        for (peer, series) in turns {
-            let report = peer.measure(file, work)?;
-            let rates = report.rates;
-            *isa = report.isa.or(isa.take());
-            let counted = match round {
-                0 => "warm-up".to_owned(),
-                _ => format!("round {round} of {rounds}"),
-            };
-            eprintln!(
-                "{} {counted}: {} prefill {:.1}, decode {:.1} tok/s",
-                measured.file, peer.name, rates.prefill, rates.decode
-            );
-            if round > 0 {
-                series.rates.push(rates);
-            }
+    let mut peers: Vec<Box<dyn Engine>> = Vec::new();
+    for (n, name) in names.iter().enumerate() {
+        if names[..n].contains(name) {
+            continue;
         }
+        peers.push(match name {
+            PeerName::LlamaCpp => Box::new(llama_cpp::LlamaCpp::build(cpu, variant)?),
+            PeerName::Candle => Box::new(Candle::build()?),
+        });
     }
-    Ok(measured)
+    Ok(peers)
+}
+
+/// Those named, or all.
+fn figures(names: &[String]) -> Vec<Figure> {
+    if names.is_empty() {
+        return Figure::ALL.to_vec();
+    }
+    names
+        .iter()
+        .filter_map(|name| Figure::named(name))
+        .collect()
 }
 
 /// The processor's name as the system gives it, or else the architecture's.
@@ -187,15 +183,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_model_that_is_not_there_is_named_before_anything_is_built() {
-        let message = files(&["no/such.gguf".into()]).unwrap_err().to_string();
-        assert_eq!(message, "there is no file no/such.gguf");
-    }
-
-    #[test]
-    fn files_go_by_their_last_part_unless_two_share_it() {
-        let files = ["a/x.gguf", "b/x.gguf", "b/y.gguf"].map(PathBuf::from);
-        assert_eq!(names(&files), ["a/x.gguf", "b/x.gguf", "y.gguf"]);
+    fn every_figure_is_measured_unless_some_are_named() {
+        assert_eq!(figures(&[]), Figure::ALL);
+        assert_eq!(figures(&["deep".into()]), [Figure::Deep]);
     }
 
     #[test]

@@ -19,6 +19,19 @@ pub(crate) fn dormouse() -> Result<PathBuf> {
     run(cargo, "dormouse")
 }
 
+/// Builds an example program of a package of the workspace.
+///
+/// # Errors
+/// If it does not build.
+pub(crate) fn example(package: &str, name: &str) -> Result<PathBuf> {
+    let mut cargo = process::cargo();
+    cargo
+        .args(["build", "--release", "--package", package])
+        .args(["--example", name, "--manifest-path"])
+        .arg(process::root().join("Cargo.toml"));
+    run(cargo, name)
+}
+
 /// Runs a `cargo build` and gives the path of the executable named `binary`: cargo tells where
 /// it put it, whatever the target directory.
 ///

@@ -182,20 +182,20 @@ pub(crate) fn sha256(path: &Path) -> io::Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
-/// Lower-case hexadecimal.
 /// Takes the right to write a file from everybody else, which the user's default mode may give: the
 /// engine maps only such files.
 #[cfg(unix)]
-fn only_ours_to_write(path: &Path) -> io::Result<()> {
+pub(crate) fn only_ours_to_write(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     fs::set_permissions(path, fs::Permissions::from_mode(0o644))
 }
 
 #[cfg(not(unix))]
-fn only_ours_to_write(_: &Path) -> io::Result<()> {
+pub(crate) fn only_ours_to_write(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Lower-case hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

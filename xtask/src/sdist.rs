@@ -74,7 +74,65 @@ with tarfile.open(archive) as sdist:
                 shutil.copyfileobj(source, copy)
 ";
 
+/// Copies all files of sdist argv[1] below folder argv[3] into folder argv[2].
+const UNTAR_TREE: &str = "\
+import os, shutil, sys, tarfile
+archive, target, wanted = sys.argv[1:]
+found = 0
+with tarfile.open(archive) as sdist:
+    for member in sdist:
+        path = member.name.partition('/')[2]
+        if not member.isfile() or not path.startswith(wanted + '/'):
+            continue
+        path = path[len(wanted) + 1:]
+        if '..' in path.split('/'):
+            sys.exit(f'{member.name} lies outside')
+        path = os.path.join(target, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with sdist.extractfile(member) as source, open(path, 'xb') as copy:
+            shutil.copyfileobj(source, copy)
+        found += 1
+if not found:
+    sys.exit(f'nothing is in {wanted}')
+";
+
 impl Fetcher {
+    /// Takes all files below `from` out of a source package into the new folder `into`, which gets its
+    /// name when all of them are there. The archive was checked before.
+    pub(crate) fn tree(&self, sdist: &Sdist, from: &str, into: &Path) -> Result<()> {
+        self.check_python()?;
+        let parent = into.parent().unwrap_or(into);
+        fs::create_dir_all(parent).map_err(|error| Failure::io("create", parent, &error))?;
+        sweep(parent);
+        let temp = TempDir::new(parent)?;
+        eprintln!(
+            "fetching the sources in {} {} into {}",
+            sdist.package,
+            sdist.version,
+            parent.display()
+        );
+        let archive = self.archive(sdist, &temp)?;
+        self.untar_tree(&archive, from, &temp, into)
+    }
+
+    fn untar_tree(&self, archive: &Path, from: &str, temp: &TempDir, into: &Path) -> Result<()> {
+        let folder = temp.path().join("tree");
+        fs::create_dir_all(&folder).map_err(|error| Failure::io("create", &folder, &error))?;
+        process::run(
+            self.python()
+                .args(["-c", UNTAR_TREE])
+                .args([archive, folder.as_path()])
+                .arg(from),
+        )
+        .map_err(|_| {
+            Failure(format!(
+                "{} cannot be unpacked (python's message is above); nothing was kept",
+                archive.display()
+            ))
+        })?;
+        fs::rename(&folder, into).map_err(|error| Failure::io("create", into, &error))
+    }
+
     /// Makes sure that every group of a source package is in the cache; gives the folder in which
     /// their folders are. The archive was checked before anything was taken out of it.
     pub(crate) fn sdist(&self, sdist: &Sdist) -> Result<PathBuf> {
@@ -199,10 +257,8 @@ mod tests {
 
     const TOYS: &str = "f75bb2288d6667f18b332a8d42554b0eeb7d882260d545b56e0e9b344071f64a";
 
-    /// The real `tarfile`, on an archive made here; pip is played by a script that copies it.
-    #[test]
-    fn the_members_of_a_group_are_taken_out_and_a_wrong_archive_leaves_nothing() {
-        let temp = TempDir::new(&std::env::temp_dir()).unwrap();
+    /// An archive made here, of files whose content is their path.
+    fn archive(temp: &TempDir) -> PathBuf {
         let source = temp.path().join("toy-1");
         fs::create_dir_all(source.join("a/deep")).unwrap();
         for name in [
@@ -221,6 +277,37 @@ mod tests {
                 .current_dir(temp.path()),
         )
         .unwrap();
+        archive
+    }
+
+    /// The real `tarfile`.
+    #[test]
+    fn a_tree_is_taken_out_whole_and_a_wrong_one_leaves_nothing() {
+        let temp = TempDir::new(&std::env::temp_dir()).unwrap();
+        let archive = archive(&temp);
+        let fetcher = Fetcher {
+            folder: temp.path().join("cache"),
+            python: "python3".into(),
+        };
+        let into = temp.path().join("tools");
+        fetcher.untar_tree(&archive, "a", &temp, &into).unwrap();
+        for name in ["x.jinja", "z.txt", "deep/w.jinja"] {
+            let text = fs::read_to_string(into.join(name)).unwrap();
+            assert_eq!(text, format!("a/{name}"));
+        }
+        assert!(!into.join("v.jinja").exists());
+        let other = temp.path().join("other");
+        fs::remove_dir_all(temp.path().join("tree")).ok();
+        let message = fetcher.untar_tree(&archive, "b", &temp, &other);
+        let message = message.unwrap_err().to_string();
+        assert!(message.contains("cannot be unpacked"), "{message}");
+        assert!(!other.exists());
+    }
+
+    #[test]
+    fn the_members_of_a_group_are_taken_out_and_a_wrong_archive_leaves_nothing() {
+        let temp = TempDir::new(&std::env::temp_dir()).unwrap();
+        let archive = archive(&temp);
         let group = Group {
             folder: "toys",
             from: "a",

@@ -1,239 +1,292 @@
-//! The engines that are compared: how each is built, called and read. llama.cpp becomes one more
-//! function beside [`candle`].
+//! The engines that are compared: how each is called and read. llama.cpp has a module of its own.
 
 use serde_json::Value;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::figures::{DECODE, DEEP, DEPTH, Figure, PROMPT, positive};
 use crate::build;
 use crate::failure::{Failure, Result};
 use crate::process;
 
-/// Tokens per second in one run.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Rates {
-    pub(crate) prefill: f64,
-    pub(crate) decode: f64,
-}
-
-/// What every engine is asked to do.
-#[derive(Clone, Copy, Debug)]
+/// What an engine is asked to do in one process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Work {
-    /// Tokens of the prompt, given as one.
+    /// Tokens of the prompt, given as one; 0 leaves it out.
     pub(crate) prompt: u32,
-    /// Tokens decoded one by one, from an empty KV cache.
+    /// Tokens decoded one by one; 0 leaves it out.
     pub(crate) decode: u32,
+    /// Tokens in the KV cache before, which are not timed.
+    pub(crate) depth: u32,
     pub(crate) threads: u32,
 }
+
+impl Work {
+    /// [`Figure::Prefill`] and [`Figure::Decode`].
+    pub(crate) fn shallow(threads: u32) -> Self {
+        Self {
+            prompt: PROMPT,
+            decode: DECODE,
+            depth: 0,
+            threads,
+        }
+    }
+
+    /// [`Figure::Deep`].
+    pub(crate) fn deep(threads: u32) -> Self {
+        Self {
+            prompt: 0,
+            decode: DEEP,
+            depth: DEPTH,
+            threads,
+        }
+    }
+
+    /// What it gives figures of.
+    pub(crate) fn figures(self) -> Vec<Figure> {
+        let mut figures = Vec::new();
+        if self.prompt > 0 {
+            figures.push(Figure::Prefill);
+        }
+        if self.decode > 0 {
+            figures.push(match self.depth {
+                0 => Figure::Decode,
+                _ => Figure::Deep,
+            });
+        }
+        figures
+    }
+}
+
+/// A way to set an engine that may be faster or slower.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Choice {
+    /// For the report; empty where there is nothing to choose.
+    pub(crate) name: &'static str,
+    pub(crate) arguments: &'static [&'static str],
+}
+
+/// Of an engine with nothing to choose.
+const DEFAULT: [Choice; 1] = [Choice {
+    name: "",
+    arguments: &[],
+}];
 
 /// What a run gives back.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Report {
-    pub(crate) rates: Rates,
+    /// A rate for each figure of the work.
+    pub(crate) rates: Vec<(Figure, f64)>,
     /// The instruction set of its kernels, where it says so.
     pub(crate) isa: Option<String>,
 }
 
-/// An engine, built. It prints its result as JSON on the last line of stdout.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) name: &'static str,
-    program: PathBuf,
-    arguments: fn(&Path, Work) -> Vec<OsString>,
-    /// None if the JSON is not of the expected shape.
-    read: fn(&Value) -> Option<Report>,
+/// An engine, built.
+pub(crate) trait Engine {
+    fn name(&self) -> &'static str;
+
+    /// How it was built and is called, for the report.
+    fn about(&self) -> String;
+
+    /// Ways to set [`Engine::bench`], the default first. The fastest in the warm-up is what it is
+    /// measured with.
+    fn choices(&self) -> &'static [Choice] {
+        &DEFAULT
+    }
+
+    /// Ways to set [`Engine::first_token`], likewise.
+    fn first_token_choices(&self) -> &'static [Choice] {
+        &DEFAULT
+    }
+
+    /// The command that does this work; none if it cannot.
+    fn bench(&self, model: &Path, work: Work) -> Option<Command>;
+
+    /// A rate for each figure of the work, from what the command printed; none if it is of
+    /// another shape.
+    fn read(&self, json: &Value, work: Work) -> Option<Report>;
+
+    /// The command that completes a text by one token and prints that alone; none if it has none.
+    fn first_token(&self, model: &Path, prompt: &str, threads: u32) -> Option<Command>;
 }
 
-/// Dormouse as it is shipped: its kernels choose their instruction set at run time.
-pub(crate) fn dormouse() -> Result<Peer> {
-    Ok(Peer {
-        name: "dormouse",
-        program: build::dormouse()?,
-        arguments: |model, work| {
-            let mut words = vec!["bench".into(), "-m".into(), model.into()];
-            words.extend(numbers(work));
-            words.extend(["-r".into(), "1".into(), "--json".into()]);
-            words
-        },
-        read: read_dormouse,
+/// Runs an engine once, in a process of its own. None if it cannot do such work.
+///
+/// # Errors
+/// If it cannot be started, does not succeed or prints something else.
+pub(crate) fn measure(
+    engine: &dyn Engine,
+    model: &Path,
+    work: Work,
+    choice: Choice,
+) -> Result<Option<Report>> {
+    let Some(mut command) = engine.bench(model, work) else {
+        return Ok(None);
+    };
+    command.args(choice.arguments);
+    let shown = process::show(&command);
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| Failure(format!("cannot start `{shown}`: {error}")))?;
+    if !output.status.success() {
+        return Err(Failure(format!("`{shown}` failed: {}", output.status)));
+    }
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let report = json_in(&stdout).and_then(|json| engine.read(&json, work));
+    report.map(Some).ok_or_else(|| {
+        let line = stdout.lines().last().unwrap_or_default();
+        Failure(format!("`{shown}` printed no rates but: {line}"))
     })
 }
 
-/// The quantized models of candle-transformers, compiled for this very processor.
-pub(crate) fn candle() -> Result<Peer> {
-    let root = process::root();
-    let mut cargo = process::cargo();
-    // A target folder of its own: with other flags it would undo the workspace's build.
-    cargo
-        .args(["build", "--release", "--locked", "--manifest-path"])
-        .arg(root.join("bench/candle-peer/Cargo.toml"))
-        .arg("--target-dir")
-        .arg(root.join("target/candle-peer"))
-        .env("RUSTFLAGS", "-C target-cpu=native");
-    Ok(Peer {
-        name: "candle",
-        program: build::run(cargo, "candle-peer")?,
-        arguments: |model, work| {
-            let mut words = vec!["--model".into(), model.into()];
-            words.extend(numbers(work));
-            words
-        },
-        read: read_candle,
-    })
+/// All of the text as JSON, or its last line.
+fn json_in(stdout: &str) -> Option<Value> {
+    let last = || serde_json::from_str(stdout.lines().last()?).ok();
+    serde_json::from_str(stdout).ok().or_else(last)
 }
 
-fn numbers(work: Work) -> impl Iterator<Item = OsString> {
+/// The rates of a list of results of the shape that llama-bench made common: `n_prompt`, `n_gen` and
+/// `n_depth` say what was done, the field `rate` how fast.
+pub(crate) fn rates(results: &[Value], work: Work, rate: &str) -> Option<Vec<(Figure, f64)>> {
+    let count = |row: &Value, name: &str| row[name].as_u64();
+    work.figures()
+        .into_iter()
+        .map(|figure| {
+            let (prompt, decode) = match figure {
+                Figure::Prefill => (work.prompt, 0),
+                _ => (0, work.decode),
+            };
+            let row = results.iter().find(|row| {
+                count(row, "n_prompt") == Some(prompt.into())
+                    && count(row, "n_gen") == Some(decode.into())
+                    && count(row, "n_depth") == Some(work.depth.into())
+            })?;
+            Some((figure, positive(&row[rate])?))
+        })
+        .collect()
+}
+
+/// The arguments that say what to do.
+pub(crate) fn numbers(work: Work) -> impl Iterator<Item = OsString> {
     [
         ("-p", work.prompt),
         ("-n", work.decode),
+        ("-d", work.depth),
         ("-t", work.threads),
     ]
     .into_iter()
     .flat_map(|(name, value)| [name.into(), value.to_string().into()])
 }
 
-fn read_dormouse(json: &Value) -> Option<Report> {
-    let results = json["results"].as_array()?;
-    let rate = |tokens: &str| {
-        let row = results.iter().find(|row| row[tokens].as_u64() > Some(0))?;
-        Some(&row["tokens_per_s"])
-    };
-    Some(Report {
-        rates: rates(rate("n_prompt")?, rate("n_gen")?)?,
-        isa: Some(json["isa"].as_str()?.to_owned()),
-    })
+/// Dormouse as it is shipped: its kernels choose their instruction set at run time.
+pub(crate) struct Dormouse {
+    pub(crate) program: PathBuf,
 }
 
-fn read_candle(json: &Value) -> Option<Report> {
-    Some(Report {
-        rates: rates(&json["prefill_tok_s"], &json["decode_tok_s"])?,
-        isa: None,
-    })
-}
+impl Engine for Dormouse {
+    fn name(&self) -> &'static str {
+        "dormouse"
+    }
 
-/// Rates that a ratio can be taken of.
-fn rates(prefill: &Value, decode: &Value) -> Option<Rates> {
-    let rate = |value: &Value| {
-        value
-            .as_f64()
-            .filter(|rate| rate.is_finite() && *rate > 0.0)
-    };
-    Some(Rates {
-        prefill: rate(prefill)?,
-        decode: rate(decode)?,
-    })
-}
+    fn about(&self) -> String {
+        "release build, instruction set chosen at run time".into()
+    }
 
-impl Peer {
-    /// Runs the engine once, in a process of its own.
-    ///
-    /// # Errors
-    /// If it cannot be started, does not succeed or prints something else.
-    pub(crate) fn measure(&self, model: &Path, work: Work) -> Result<Report> {
+    fn bench(&self, model: &Path, work: Work) -> Option<Command> {
         let mut command = Command::new(&self.program);
-        command.args((self.arguments)(model, work));
-        let shown = process::show(&command);
-        let output = command
-            .stdin(Stdio::null())
-            .stderr(Stdio::inherit())
-            .output()
-            .map_err(|error| Failure(format!("cannot start `{shown}`: {error}")))?;
-        if !output.status.success() {
-            return Err(Failure(format!("`{shown}` failed: {}", output.status)));
+        command.args(["bench", "-m"]).arg(model).args(numbers(work));
+        command.args(["-r", "1", "--json"]);
+        Some(command)
+    }
+
+    fn read(&self, json: &Value, work: Work) -> Option<Report> {
+        Some(Report {
+            rates: rates(json["results"].as_array()?, work, "tokens_per_s")?,
+            isa: Some(json["isa"].as_str()?.to_owned()),
+        })
+    }
+
+    fn first_token(&self, model: &Path, prompt: &str, threads: u32) -> Option<Command> {
+        let mut command = Command::new(&self.program);
+        command
+            .args(["run", "--raw", "--stats", "none", "--temperature", "0"])
+            .args(["-n", "1", "-t", &threads.to_string(), "-m"])
+            .arg(model)
+            .args(["--prompt", prompt]);
+        Some(command)
+    }
+}
+
+/// The quantized models of candle-transformers, compiled for this very processor.
+pub(crate) struct Candle {
+    program: PathBuf,
+}
+
+impl Candle {
+    pub(crate) fn build() -> Result<Self> {
+        let root = process::root();
+        let mut cargo = process::cargo();
+        // A target folder of its own: with other flags it would undo the workspace's build.
+        cargo
+            .args(["build", "--release", "--locked", "--manifest-path"])
+            .arg(root.join("bench/candle-peer/Cargo.toml"))
+            .arg("--target-dir")
+            .arg(root.join("target/candle-peer"))
+            .env("RUSTFLAGS", "-C target-cpu=native");
+        Ok(Self {
+            program: build::run(cargo, "candle-peer")?,
+        })
+    }
+}
+
+impl Engine for Candle {
+    fn name(&self) -> &'static str {
+        "candle"
+    }
+
+    fn about(&self) -> String {
+        "candle-transformers, compiled with target-cpu=native".into()
+    }
+
+    /// It has no way to begin at a depth, and always does both.
+    fn bench(&self, model: &Path, work: Work) -> Option<Command> {
+        if work.depth > 0 {
+            return None;
         }
-        let stdout = String::from_utf8_lossy(&output.stdout);
-        let line = stdout.lines().last().unwrap_or_default();
-        serde_json::from_str(line)
-            .ok()
-            .and_then(|json| (self.read)(&json))
-            .ok_or_else(|| Failure(format!("`{shown}` printed no rates but: {line}")))
+        let mut command = Command::new(&self.program);
+        command.arg("--model").arg(model);
+        command.args(["-p", &PROMPT.to_string(), "-n", &DECODE.to_string()]);
+        command.args(["-t", &work.threads.to_string()]);
+        Some(command)
+    }
+
+    fn read(&self, json: &Value, work: Work) -> Option<Report> {
+        let rate = |figure| {
+            let field = match figure {
+                Figure::Prefill => "prefill_tok_s",
+                _ => "decode_tok_s",
+            };
+            Some((figure, positive(&json[field])?))
+        };
+        Some(Report {
+            rates: work
+                .figures()
+                .into_iter()
+                .map(rate)
+                .collect::<Option<_>>()?,
+            isa: None,
+        })
+    }
+
+    /// It takes token ids, not text.
+    fn first_token(&self, _: &Path, _: &str, _: u32) -> Option<Command> {
+        None
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    #[test]
-    fn candles_line_is_read() {
-        let line = json!({ "prefill_tok_s": 100.5, "decode_tok_s": 20, "threads": 2 });
-        let (prefill, decode) = (100.5, 20.0);
-        let expected = Report {
-            rates: Rates { prefill, decode },
-            isa: None,
-        };
-        assert_eq!(read_candle(&line), Some(expected));
-    }
-
-    #[test]
-    fn dormouses_line_is_read() {
-        let line = json!({ "isa": "avx2", "results": [
-            { "test": "pp512", "n_prompt": 512, "n_gen": 0, "tokens_per_s": 300.0 },
-            { "test": "tg128", "n_prompt": 0, "n_gen": 128, "tokens_per_s": 50.0 },
-        ]});
-        let (prefill, decode) = (300.0, 50.0);
-        let expected = Report {
-            rates: Rates { prefill, decode },
-            isa: Some("avx2".into()),
-        };
-        assert_eq!(read_dormouse(&line), Some(expected));
-        let prompt_alone = json!({ "isa": "avx2", "results": [
-            { "n_prompt": 512, "n_gen": 0, "tokens_per_s": 300.0 },
-        ]});
-        assert_eq!(read_dormouse(&prompt_alone), None);
-    }
-
-    #[test]
-    fn a_rate_that_is_missing_or_no_rate_is_refused() {
-        for line in [
-            json!({ "prefill_tok_s": 1.0 }),
-            json!({ "prefill_tok_s": 1.0, "decode_tok_s": 0.0 }),
-            json!({ "prefill_tok_s": 1.0, "decode_tok_s": null }),
-            json!([]),
-        ] {
-            assert_eq!(read_candle(&line), None, "{line}");
-        }
-    }
-
-    /// An engine that is a shell script.
-    #[cfg(unix)]
-    fn script(text: &'static str) -> Result<Report> {
-        let folder = std::env::temp_dir().join(format!("xtask-peer-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let file = folder.join(format!("{}.sh", text.len()));
-        std::fs::write(&file, text).unwrap();
-        let peer = Peer {
-            name: "script",
-            program: "sh".into(),
-            arguments: |model, _| vec![model.into()],
-            read: read_candle,
-        };
-        let (prompt, decode, threads) = (1, 1, 1);
-        let report = peer.measure(
-            &file,
-            Work {
-                prompt,
-                decode,
-                threads,
-            },
-        );
-        std::fs::remove_dir_all(&folder).unwrap();
-        report
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn the_last_line_counts_and_a_failed_run_is_named() {
-        let report = script("echo hello; echo '{\"prefill_tok_s\":2,\"decode_tok_s\":1}'").unwrap();
-        assert_eq!(report.rates.prefill, 2.0);
-        let message = script("exit 3").unwrap_err().to_string();
-        assert!(message.contains("failed: exit status: 3"), "{message}");
-        let message = script("echo nothing").unwrap_err().to_string();
-        assert!(
-            message.ends_with("printed no rates but: nothing"),
-            "{message}"
-        );
-    }
-}
+#[path = "peer_tests.rs"]
+mod tests;

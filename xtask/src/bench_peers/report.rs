@@ -1,12 +1,14 @@
-//! Medians, ratios and targets, as a table and as JSON.
+//! What was measured, as tables and as JSON.
 
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::peer::Rates;
-
-/// Dormouse's rate over a peer's must be at least this, in every cell.
-pub(crate) const TARGET: f64 = 1.0;
+use super::figures::{DECODE, DEEP, DEPTH, FIRST_PROMPT, Figure, PROMPT, Summary};
+use super::machine::Machine;
+use super::own::{Facts, Own};
+use super::subjects::Class;
+use super::targets::{self, Target};
 
 /// Where and how it was measured.
 #[derive(Debug)]
@@ -16,151 +18,196 @@ pub(crate) struct Setting {
     /// The instruction set of Dormouse's kernels.
     pub(crate) isa: String,
     pub(crate) threads: u32,
-    pub(crate) prompt: u32,
-    pub(crate) decode: u32,
     pub(crate) rounds: u32,
     /// The system's load average of one minute before the first run, where there is one: above
     /// about half a core it means that something else ran too.
     pub(crate) load: Option<f64>,
+    pub(crate) machine: Machine,
+    /// Each engine's name, and how it was built and called.
+    pub(crate) engines: Vec<(&'static str, String)>,
 }
 
 /// What one engine did on a model, a value for each counted round.
 #[derive(Debug)]
 pub(crate) struct Series {
-    pub(crate) peer: &'static str,
-    pub(crate) rates: Vec<Rates>,
+    pub(crate) engine: &'static str,
+    pub(crate) values: BTreeMap<Figure, Vec<f64>>,
+    /// How it was set where there was a choice, and for which figures.
+    pub(crate) choices: Vec<String>,
+}
+
+impl Series {
+    pub(crate) fn new(engine: &'static str) -> Self {
+        Self {
+            engine,
+            values: BTreeMap::new(),
+            choices: Vec::new(),
+        }
+    }
+
+    fn summary(&self, figure: Figure) -> Option<Summary> {
+        Summary::of(self.values.get(&figure)?)
+    }
 }
 
 /// All engines on one model: Dormouse first, then those it is compared with.
 #[derive(Debug)]
 pub(crate) struct Measured {
-    pub(crate) file: String,
+    pub(crate) name: String,
+    pub(crate) class: Class,
+    pub(crate) facts: Facts,
+    pub(crate) own: Own,
     pub(crate) dormouse: Series,
     pub(crate) peers: Vec<Series>,
-}
-
-/// The two figures of an engine on a model.
-#[derive(Clone, Copy, Debug)]
-enum Figure {
-    Prefill,
-    Decode,
-}
-
-impl Figure {
-    const ALL: [Self; 2] = [Self::Prefill, Self::Decode];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Prefill => "prefill",
-            Self::Decode => "decode",
-        }
-    }
-
-    fn of(self, rates: &Rates) -> f64 {
-        match self {
-            Self::Prefill => rates.prefill,
-            Self::Decode => rates.decode,
-        }
-    }
-
-    fn count(self, setting: &Setting) -> u32 {
-        match self {
-            Self::Prefill => setting.prompt,
-            Self::Decode => setting.decode,
-        }
-    }
-}
-
-/// Median and range of a series.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Summary {
-    median: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Summary {
-    /// None of no values.
-    fn of(series: &Series, figure: Figure) -> Option<Self> {
-        let mut values: Vec<f64> = series.rates.iter().map(|rates| figure.of(rates)).collect();
-        values.sort_by(f64::total_cmp);
-        let (min, max) = (*values.first()?, *values.last()?);
-        let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Some(Self {
-            median: (low + high) / 2.0,
-            min,
-            max,
-        })
-    }
-
-    fn json(self) -> Value {
-        json!({ "median": self.median, "min": self.min, "max": self.max })
-    }
 }
 
 /// One comparison.
 #[derive(Debug)]
 struct Cell<'a> {
-    file: &'a str,
+    model: &'a Measured,
     figure: Figure,
     peer: &'static str,
     ours: Summary,
     theirs: Summary,
+    ratio: f64,
+    target: Option<Target>,
 }
 
-impl Cell<'_> {
-    fn ratio(&self) -> f64 {
-        self.ours.median / self.theirs.median
-    }
-
-    fn held(&self) -> bool {
-        self.ratio() >= TARGET
-    }
-}
-
-fn cells(measured: &[Measured]) -> impl Iterator<Item = Cell<'_>> {
-    measured.iter().flat_map(|model| {
-        model.peers.iter().flat_map(move |peer| {
-            Figure::ALL.into_iter().filter_map(move |figure| {
-                Some(Cell {
-                    file: &model.file,
+fn cells<'a>(isa: &str, measured: &'a [Measured]) -> Vec<Cell<'a>> {
+    let mut cells = Vec::new();
+    for model in measured {
+        for peer in &model.peers {
+            for figure in Figure::ALL {
+                let ours = model.dormouse.summary(figure);
+                let Some((ours, theirs)) = ours.zip(peer.summary(figure)) else {
+                    continue;
+                };
+                let ratio = figure.ratio(ours.median, theirs.median);
+                let target = targets::ratio(peer.engine, model.class, figure, isa);
+                cells.push(Cell {
+                    model,
                     figure,
-                    peer: peer.peer,
-                    ours: Summary::of(&model.dormouse, figure)?,
-                    theirs: Summary::of(peer, figure)?,
-                })
-            })
-        })
-    })
+                    peer: peer.engine,
+                    ours,
+                    theirs,
+                    ratio,
+                    target: target.map(|target| Target::at_least(ratio, target)),
+                });
+            }
+        }
+    }
+    cells
 }
 
-/// The table in Markdown, with a paragraph above that says where and how it was measured.
+/// What Dormouse reaches of what the machine can do.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    /// Bytes of weights per second that decoding reads, and their share of the read bandwidth.
+    read: Option<(f64, f64)>,
+    /// Operations per second of prefill, and their share of the int8 peak, where that is known.
+    ops: Option<(f64, Option<f64>)>,
+}
+
+impl Reached {
+    fn of(model: &Measured, machine: &Machine) -> Self {
+        let median = |figure| Some(model.dormouse.summary(figure)?.median);
+        let read = median(Figure::Decode).map(|rate| rate * model.facts.decode_bytes as f64);
+        let ops = median(Figure::Prefill).map(|rate| rate * model.facts.prefill_ops as f64);
+        let peak = machine.int8.as_ref().map(|(_, peak)| *peak);
+        Self {
+            read: read.map(|read| (read, read / machine.read)),
+            ops: ops.map(|ops| (ops, peak.map(|peak| ops / peak))),
+        }
+    }
+}
+
+/// The tables in Markdown, with a paragraph above that says where and how it was measured.
 pub(crate) fn table(setting: &Setting, measured: &[Measured]) -> String {
     let mut text = format!(
-        "{}, instruction set {}, {} threads; medians of {} interleaved rounds (lowest to highest), tokens/s",
+        "{}, instruction set {}, {} threads; medians of {} interleaved rounds (lowest to highest)",
         setting.cpu, setting.isa, setting.threads, setting.rounds
     );
     // Writing to a String cannot fail.
     if let Some(load) = setting.load {
         let _ = write!(text, "; load average before {load:.2}");
     }
-    text.push_str("\n\n| model | figure | Dormouse | peer | its rate | ratio | target |\n");
+    let _ = writeln!(text, "\nmachine: {}", setting.machine.line());
+    for (engine, about) in &setting.engines {
+        let _ = writeln!(text, "{engine}: {about}");
+    }
+    text.push_str("\n| model | figure | Dormouse | peer | its figure | ratio | target |\n");
     text.push_str("|---|---|---:|---|---:|---:|---|\n");
-    for cell in cells(measured) {
+    for cell in cells(&setting.isa, measured) {
+        let target = cell.target.map_or("-".to_owned(), |target| {
+            format!(">= {} {}", target.target, target.verdict())
+        });
         let _ = writeln!(
             text,
-            "| {} | {} {} | {} | {} | {} | {:.2} | >= {TARGET:.1} {} |",
-            cell.file,
-            cell.figure.name(),
-            cell.figure.count(setting),
+            "| {} | {} | {} | {} | {} | {:.2} | {target} |",
+            cell.model.name,
+            cell.figure.title(),
             show(cell.ours),
             cell.peer,
             show(cell.theirs),
-            cell.ratio(),
-            if cell.held() { "held" } else { "MISSED" }
+            cell.ratio,
+        );
+    }
+    for model in measured {
+        for series in std::iter::once(&model.dormouse).chain(&model.peers) {
+            if !series.choices.is_empty() {
+                let choices = series.choices.join("; ");
+                let _ = writeln!(text, "\n{} on {}: {choices}", series.engine, model.name);
+            }
+        }
+    }
+    text + &own_table(setting, measured)
+}
+
+/// What Dormouse reaches of the machine, and what it takes.
+fn own_table(setting: &Setting, measured: &[Measured]) -> String {
+    let mut text = String::from(
+        "\n| model | decode reads | of the bandwidth | prefill | of the int8 peak | peak memory | load without tokenizer |\n\
+         |---|---:|---:|---:|---:|---:|---:|\n",
+    );
+    let percent = |share: f64| format!("{:.0}%", share * 100.0);
+    let judged = |figure: String, limit: String, target: Option<Target>| {
+        target.map_or(figure.clone(), |target| {
+            let sign = if target.at_most { "<=" } else { ">=" };
+            format!("{figure} ({sign} {limit} {})", target.verdict())
+        })
+    };
+    for model in measured {
+        let reached = Reached::of(model, &setting.machine);
+        let dash = || "-".to_owned();
+        let giga = |value: f64, unit| format!("{:.1} {unit}", value / 1e9);
+        let read = reached.read.map_or(dash(), |(read, _)| giga(read, "GB/s"));
+        let share = reached.read.map_or(dash(), |(_, share)| {
+            let target = targets::read_share(model.class, share);
+            let limit = target.map_or(0.0, |target| target.target);
+            judged(percent(share), percent(limit), target)
+        });
+        let ops = reached.ops.map_or(dash(), |(ops, _)| giga(ops, "Gop/s"));
+        let of_peak = reached.ops.and_then(|(_, share)| share);
+        let of_peak = of_peak.map_or(dash(), percent);
+        let mib = |bytes: f64| format!("{:.1} MiB", bytes / f64::from(1 << 20));
+        let peak = memory(&model.own).map_or(dash(), |target| {
+            judged(mib(target.figure), mib(target.target), Some(target))
+        });
+        let milliseconds = |seconds: f64| format!("{:.0} ms", seconds * 1e3);
+        let target = targets::load(model.class, model.own.load_s);
+        let limit = target.map_or(0.0, |target| target.target);
+        let load = judged(milliseconds(model.own.load_s), milliseconds(limit), target);
+        let name = &model.name;
+        let _ = writeln!(
+            text,
+            "| {name} | {read} | {share} | {ops} | {of_peak} | {peak} | {load} |"
         );
     }
     text
+}
+
+fn memory(own: &Own) -> Option<Target> {
+    Some(Target::at_most(own.peak? as f64, own.limit as f64))
 }
 
 fn show(summary: Summary) -> String {
@@ -168,120 +215,76 @@ fn show(summary: Summary) -> String {
     format!("{median:.1} ({min:.1} to {max:.1})")
 }
 
-/// One line for programs; `targets` has an object `{figure, target, held}` for each ratio.
+/// One line for programs; `targets` has an object `{figure, target, held}` for each that there is.
 pub(crate) fn json(setting: &Setting, measured: &[Measured]) -> String {
-    let mut targets = Map::new();
+    let mut all_targets = Map::new();
     let mut models = Map::new();
-    for cell in cells(measured) {
-        let name = format!("{} {} / {}", cell.file, cell.figure.name(), cell.peer);
-        let target = json!({ "figure": cell.ratio(), "target": TARGET, "held": cell.held() });
-        targets.insert(name, target);
-        let rates = &mut models
-            .entry(cell.file)
-            .or_insert_with(|| json!({ "prefill": {}, "decode": {} }))[cell.figure.name()];
-        rates["dormouse"] = cell.ours.json();
-        rates[cell.peer] = cell.theirs.json();
+    for cell in cells(&setting.isa, measured) {
+        let (model, figure) = (&cell.model.name, cell.figure.name());
+        if let Some(target) = cell.target {
+            let name = format!("{model} {figure} / {}", cell.peer);
+            all_targets.insert(name, target.json());
+        }
+    }
+    for model in measured {
+        let mut figures = Map::new();
+        for series in std::iter::once(&model.dormouse).chain(&model.peers) {
+            let summaries = Figure::ALL.into_iter().filter_map(|figure| {
+                let summary = series.summary(figure)?;
+                Some((figure.name().to_owned(), summary.json()))
+            });
+            let mut values: Map<String, Value> = summaries.collect();
+            values.insert("choices".into(), json!(series.choices));
+            figures.insert(series.engine.into(), Value::Object(values));
+        }
+        let reached = Reached::of(model, &setting.machine);
+        let of_peak = reached.ops.and_then(|(_, share)| share);
+        let (read, share) = reached.read.unzip();
+        let named = [
+            (
+                "decode / bandwidth",
+                share.and_then(|share| targets::read_share(model.class, share)),
+            ),
+            ("peak memory bytes", memory(&model.own)),
+            ("load s", targets::load(model.class, model.own.load_s)),
+        ];
+        for (name, target) in named {
+            if let Some(target) = target {
+                all_targets.insert(format!("{} {name}", model.name), target.json());
+            }
+        }
+        figures.insert(
+            "reached".into(),
+            json!({
+                "decode_bytes_per_s": read,
+                "of_read_bandwidth": share,
+                "prefill_ops_per_s": reached.ops.map(|(ops, _)| ops),
+                "of_int8_peak": of_peak,
+                "peak_memory_bytes": model.own.peak,
+                "load_s": model.own.load_s,
+                "tokenizer_s": model.facts.tokenizer_s,
+            }),
+        );
+        models.insert(model.name.clone(), Value::Object(figures));
     }
     json!({
         "cpu": setting.cpu,
         "isa": setting.isa,
         "threads": setting.threads,
         "rounds": setting.rounds,
-        "prompt": setting.prompt,
-        "decode": setting.decode,
+        "prompt": PROMPT,
+        "decode": DECODE,
+        "deep": { "decode": DEEP, "depth": DEPTH },
+        "first_token_prompt": FIRST_PROMPT,
         "load_before": setting.load,
-        "tok_s": models,
-        "targets": targets,
+        "machine": setting.machine.json(),
+        "engines": setting.engines.iter().map(|(name, about)| json!({ "name": name, "about": about })).collect::<Value>(),
+        "models": models,
+        "targets": all_targets,
     })
     .to_string()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn series(peer: &'static str, rates: &[(f64, f64)]) -> Series {
-        let rates = rates
-            .iter()
-            .map(|&(prefill, decode)| Rates { prefill, decode });
-        Series {
-            peer,
-            rates: rates.collect(),
-        }
-    }
-
-    fn setting(load: Option<f64>) -> Setting {
-        Setting {
-            cpu: "A CPU".into(),
-            isa: "avx2".into(),
-            threads: 2,
-            prompt: 512,
-            decode: 128,
-            rounds: 3,
-            load,
-        }
-    }
-
-    fn measured() -> [Measured; 1] {
-        [Measured {
-            file: "m.gguf".into(),
-            dormouse: series("dormouse", &[(300.0, 9.0), (100.0, 10.0), (200.0, 50.0)]),
-            peers: vec![series("candle", &[(90.0, 40.0), (80.0, 40.0), (10.0, 8.0)])],
-        }]
-    }
-
-    #[test]
-    fn the_median_is_the_middle_or_the_mean_of_the_two_middle_ones() {
-        let median = |values: &[f64]| {
-            let rates: Vec<_> = values.iter().map(|&value| (value, 0.0)).collect();
-            Summary::of(&series("x", &rates), Figure::Prefill).map(|summary| summary.median)
-        };
-        assert_eq!(median(&[]), None);
-        assert_eq!(median(&[7.0]), Some(7.0));
-        assert_eq!(median(&[10.0, 2.0, 9.0]), Some(9.0));
-        assert_eq!(median(&[8.0, 1.0, 2.0, 100.0]), Some(5.0));
-    }
-
-    #[test]
-    fn the_table_holds_medians_ranges_and_ratios() {
-        let expected = "\
-A CPU, instruction set avx2, 2 threads; medians of 3 interleaved rounds (lowest to highest), tokens/s; load average before 0.50
-
-| model | figure | Dormouse | peer | its rate | ratio | target |
-|---|---|---:|---|---:|---:|---|
-| m.gguf | prefill 512 | 200.0 (100.0 to 300.0) | candle | 80.0 (10.0 to 90.0) | 2.50 | >= 1.0 held |
-| m.gguf | decode 128 | 10.0 (9.0 to 50.0) | candle | 40.0 (8.0 to 40.0) | 0.25 | >= 1.0 MISSED |
-";
-        assert_eq!(table(&setting(Some(0.5)), &measured()), expected);
-    }
-
-    #[test]
-    fn the_json_is_one_line_with_a_target_for_each_ratio() {
-        let line = json(&setting(None), &measured());
-        assert!(!line.contains('\n'));
-        let value: Value = serde_json::from_str(&line).unwrap();
-        let targets = json!({
-            "m.gguf prefill / candle": { "figure": 2.5, "target": 1.0, "held": true },
-            "m.gguf decode / candle": { "figure": 0.25, "target": 1.0, "held": false },
-        });
-        assert_eq!(value["targets"], targets);
-        let decode = json!({
-            "dormouse": { "median": 10.0, "min": 9.0, "max": 50.0 },
-            "candle": { "median": 40.0, "min": 8.0, "max": 40.0 },
-        });
-        assert_eq!(value["tok_s"]["m.gguf"]["decode"], decode);
-        assert_eq!(value["isa"], "avx2");
-        assert_eq!(value["load_before"], Value::Null);
-    }
-
-    #[test]
-    fn an_equal_rate_holds_the_target() {
-        let equal = [Measured {
-            file: "m".into(),
-            dormouse: series("dormouse", &[(5.0, 5.0)]),
-            peers: vec![series("candle", &[(5.0, 5.1)])],
-        }];
-        let held: Vec<bool> = cells(&equal).map(|cell| cell.held()).collect();
-        assert_eq!(held, [true, false]);
-    }
-}
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! What a model takes in memory, and whether that is there.
 
 use std::fmt::Write as _;
+use std::time::Instant;
 
 use dormouse::gguf::Gguf;
 use dormouse::metrics::{available_memory, peak_memory};
@@ -15,6 +16,8 @@ pub(super) struct Memory {
     plan: MemoryPlan,
     /// What building the tokenizer took, measured here and now.
     tokenizer: Option<u64>,
+    /// How long that took, in seconds; none for a file without a usable one.
+    tokenizer_s: Option<f64>,
     /// What the system can give without swapping.
     available: Option<u64>,
 }
@@ -23,13 +26,17 @@ impl Memory {
     pub(super) fn new(gguf: &Gguf, plan: MemoryPlan) -> Self {
         let available = available_memory();
         let before = peak_memory();
-        let tokenizer = Tokenizer::from_gguf(gguf).ok().and_then(|_| {
+        let started = Instant::now();
+        let built = Tokenizer::from_gguf(gguf).ok();
+        let tokenizer_s = built.as_ref().map(|_| started.elapsed().as_secs_f64());
+        let tokenizer = built.and_then(|_| {
             let (before, after) = (before?, peak_memory()?);
             Some(after.saturating_sub(before))
         });
         Self {
             plan,
             tokenizer,
+            tokenizer_s,
             available,
         }
     }
@@ -81,6 +88,7 @@ impl Memory {
             "kv_cache_bytes": self.plan.kv_cache,
             "activation_bytes": self.plan.arena,
             "tokenizer_bytes": self.tokenizer,
+            "tokenizer_s": self.tokenizer_s,
             "total_bytes": self.total(),
             "available_bytes": self.available,
             "fits": match self.fits() {

@@ -1,5 +1,8 @@
 //! Writes GGUF files: for tests, for random models, and for tools that convert.
 
+use std::io::{self, Write};
+use std::path::Path;
+
 use crate::error::{Error, Result};
 
 /// Builds a GGUF file (version 3, little-endian) in memory, from metadata and tensors.
@@ -30,6 +33,19 @@ struct Tensor {
     dims: Vec<u64>,
     type_id: u32,
     data: Vec<u8>,
+}
+
+/// A tensor of [`Builder::write_streamed`], whose bytes are not there yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamedTensor {
+    /// Its name.
+    pub name: String,
+    /// Its dimensions in GGUF's order (columns first).
+    pub dims: Vec<u64>,
+    /// The id of its ggml type.
+    pub type_id: u32,
+    /// How many bytes it has in that type's layout.
+    pub bytes: u64,
 }
 
 const UNSIGNED_16: u32 = 2;
@@ -162,22 +178,16 @@ impl Builder {
 
     /// The file's bytes.
     pub fn build(&self) -> Vec<u8> {
-        let mut out = b"GGUF".to_vec();
-        out.extend(3u32.to_le_bytes());
-        out.extend((self.tensors.len() as u64).to_le_bytes());
-        out.extend(self.entries.to_le_bytes());
-        out.extend(&self.metadata);
-        let mut offset = 0usize;
+        let mut table = self.table();
         for tensor in &self.tensors {
-            put_string(&mut out, tensor.name.as_bytes());
-            out.extend((tensor.dims.len() as u32).to_le_bytes());
-            for dim in &tensor.dims {
-                out.extend(dim.to_le_bytes());
-            }
-            out.extend(tensor.type_id.to_le_bytes());
-            out.extend((offset as u64).to_le_bytes());
-            offset = (offset + tensor.data.len()).next_multiple_of(self.alignment);
+            table.add(
+                &tensor.name,
+                &tensor.dims,
+                tensor.type_id,
+                tensor.data.len() as u64,
+            );
         }
+        let mut out = self.head(&table);
         for tensor in &self.tensors {
             out.resize(out.len().next_multiple_of(self.alignment), 0);
             out.extend(&tensor.data);
@@ -189,9 +199,153 @@ impl Builder {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&self, path: impl AsRef<std::path::Path>) -> Result<()> {
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        std::fs::write(path, self.build())
-            .map_err(|e| Error::io(format!("cannot write {}", path.display()), e))
+        std::fs::write(path, self.build()).map_err(|e| cannot_write(path, e))
+    }
+
+    /// Writes a file that is too large to be held in memory: of this metadata, and of `tensors` in
+    /// place of those that were added. `fill` is called for each in turn and writes its bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::InvalidArgument`] when `fill` writes more or fewer bytes than the tensor
+    /// has. What was written then stays.
+    pub fn write_streamed(
+        &self,
+        path: impl AsRef<Path>,
+        tensors: &[StreamedTensor],
+        mut fill: impl FnMut(&StreamedTensor, &mut dyn Write) -> io::Result<()>,
+    ) -> Result<()> {
+        let path = path.as_ref();
+        let failed = |e| cannot_write(path, e);
+        let mut table = self.table();
+        for tensor in tensors {
+            table.add(&tensor.name, &tensor.dims, tensor.type_id, tensor.bytes);
+        }
+        let file = std::fs::File::create(path).map_err(failed)?;
+        let mut out = Counted {
+            inner: io::BufWriter::new(file),
+            written: 0,
+        };
+        out.write_all(&self.head(&table)).map_err(failed)?;
+        for tensor in tensors {
+            let start = out.written.next_multiple_of(self.alignment as u64);
+            let padding = vec![0; (start - out.written) as usize];
+            out.write_all(&padding).map_err(failed)?;
+            fill(tensor, &mut out).map_err(failed)?;
+            let written = out.written - start;
+            if written != tensor.bytes {
+                return Err(Error::invalid(format!(
+                    "{written} bytes were written for tensor {}, which has {}",
+                    tensor.name, tensor.bytes
+                )));
+            }
+        }
+        out.flush().map_err(failed)
+    }
+
+    fn table(&self) -> Table {
+        Table {
+            alignment: self.alignment as u64,
+            count: 0,
+            offset: 0,
+            entries: Vec::new(),
+        }
+    }
+
+    /// All that comes before the tensors' bytes, without the padding.
+    fn head(&self, table: &Table) -> Vec<u8> {
+        let mut out = b"GGUF".to_vec();
+        out.extend(3u32.to_le_bytes());
+        out.extend(table.count.to_le_bytes());
+        out.extend(self.entries.to_le_bytes());
+        out.extend(&self.metadata);
+        out.extend(&table.entries);
+        out
+    }
+}
+
+/// The tensor table as it grows.
+struct Table {
+    alignment: u64,
+    count: u64,
+    /// Where the next tensor begins.
+    offset: u64,
+    entries: Vec<u8>,
+}
+
+impl Table {
+    fn add(&mut self, name: &str, dims: &[u64], type_id: u32, bytes: u64) {
+        put_string(&mut self.entries, name.as_bytes());
+        self.entries.extend((dims.len() as u32).to_le_bytes());
+        for dim in dims {
+            self.entries.extend(dim.to_le_bytes());
+        }
+        self.entries.extend(type_id.to_le_bytes());
+        self.entries.extend(self.offset.to_le_bytes());
+        self.count += 1;
+        self.offset = (self.offset + bytes).next_multiple_of(self.alignment);
+    }
+}
+
+/// Counts what is written.
+struct Counted<W> {
+    inner: W,
+    written: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn cannot_write(path: &Path, error: io::Error) -> Error {
+    Error::io(format!("cannot write {}", path.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn streamed(name: &str, bytes: u64) -> StreamedTensor {
+        StreamedTensor {
+            name: name.into(),
+            dims: vec![bytes],
+            type_id: 24,
+            bytes,
+        }
+    }
+
+    #[test]
+    fn a_streamed_file_is_the_one_built_in_memory() {
+        let path = std::env::temp_dir().join(format!("dormouse-stream-{}", std::process::id()));
+        let head = Builder::new().str("general.architecture", "x");
+        let whole = head
+            .clone()
+            .tensor("a", &[5], 24, &[7; 5])
+            .tensor("b", &[33], 24, &[9; 33])
+            .build();
+        let tensors = [streamed("a", 5), streamed("b", 33)];
+        head.write_streamed(&path, &tensors, |tensor, out| {
+            let byte = if tensor.name == "a" { 7 } else { 9 };
+            (0..tensor.bytes).try_for_each(|_| out.write_all(&[byte]))
+        })
+        .unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), whole);
+        let error = head
+            .write_streamed(&path, &tensors, |_, out| out.write_all(&[0; 5]))
+            .unwrap_err();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(
+            error.to_string(),
+            "5 bytes were written for tensor b, which has 33"
+        );
     }
 }

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use access::FileAccess;
-pub use builder::Builder;
+pub use builder::{Builder, StreamedTensor};
 pub use contents::Contents;
 pub use metadata::{ArrayRef, Metadata, Value};
 pub use part::Part;
