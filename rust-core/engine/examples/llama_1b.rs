@@ -11,7 +11,6 @@
 //! far as there is room. The head has no weights for control tokens and single bytes: whatever the
 //! model says is text.
 
-use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 

@@ -51,12 +51,12 @@ const RANDOM: [Made; 2] = [
     Made {
         file: "random-llama-1b-Q4_0.gguf",
         ty: "q4_0",
-        sha256: "SHA_Q4_0",
+        sha256: "702e3aba671c9d82d23c7957d7076fa45efbd838cae700690d263ebc3750c727",
     },
     Made {
         file: "random-llama-1b-Q4_K.gguf",
         ty: "q4_k",
-        sha256: "SHA_Q4_K",
+        sha256: "bc1c4daca25b48573d3b535514ad151a1e38a1d04feaa22150d5deb98afcdb29",
     },
 ];
 
