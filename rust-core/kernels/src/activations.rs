@@ -195,8 +195,8 @@ impl Activations {
 fn quantize(isa: Isa, x: &[f32], ints: &mut [i8], meta: &mut [GroupMeta]) {
     match isa.or_scalar() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `or_scalar` returns Avx2 only on processors that have it.
-        Isa::Avx2 => unsafe { crate::avx2::quantize::quantize(x, ints, meta) },
+        // SAFETY: `or_scalar` returns these only on processors that have AVX2.
+        Isa::Avx2 | Isa::Avx512Vnni => unsafe { crate::avx2::quantize::quantize(x, ints, meta) },
         _ => crate::scalar::quantize::quantize(x, ints, meta),
     }
 }

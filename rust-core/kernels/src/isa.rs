@@ -2,8 +2,8 @@
 
 /// An instruction set. Every one gives the same bits; they differ in speed only.
 ///
-/// Variants for AVX-512 VNNI, NEON, NEON dotprod and NEON i8mm belong here once their kernels
-/// exist; see the crate's README for the steps.
+/// Variants for NEON, NEON dotprod and NEON i8mm belong here once their kernels exist; see the
+/// crate's README for the steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
 pub enum Isa {
@@ -11,16 +11,21 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
+    /// x86-64 with AVX-512 (F, BW, VL) and its VNNI.
+    Avx512Vnni,
 }
 
 impl Isa {
+    /// Every instruction set that there are kernels for, slowest first.
+    const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512Vnni];
+
     /// The fastest instruction set of this processor.
     pub fn detect() -> Isa {
-        if Isa::Avx2.is_available() {
-            Isa::Avx2
-        } else {
-            Isa::Scalar
-        }
+        let fastest_first = Isa::ALL.into_iter().rev();
+        fastest_first
+            .into_iter()
+            .find(|isa| isa.is_available())
+            .unwrap_or(Isa::Scalar)
     }
 
     /// Name for logs and reports.
@@ -28,12 +33,13 @@ impl Isa {
         match self {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
+            Isa::Avx512Vnni => "avx512-vnni",
         }
     }
 
     /// Every instruction set of this processor, slowest first.
     pub fn available() -> Vec<Isa> {
-        [Isa::Scalar, Isa::Avx2]
+        Isa::ALL
             .into_iter()
             .filter(|isa| isa.is_available())
             .collect()
@@ -49,8 +55,16 @@ impl Isa {
                     && std::arch::is_x86_feature_detected!("fma")
                     && std::arch::is_x86_feature_detected!("f16c")
             }
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 => false,
+            #[cfg(avx512)]
+            Isa::Avx512Vnni => {
+                Isa::Avx2.is_available()
+                    && std::arch::is_x86_feature_detected!("avx512f")
+                    && std::arch::is_x86_feature_detected!("avx512bw")
+                    && std::arch::is_x86_feature_detected!("avx512vl")
+                    && std::arch::is_x86_feature_detected!("avx512vnni")
+            }
+            #[allow(unreachable_patterns)]
+            _ => false,
         }
     }
 

@@ -10,6 +10,9 @@ use crate::isa::Isa;
 
 /// Eight f32 lanes. All operations are IEEE 754 with rounding to nearest even.
 pub(crate) trait Lanes: Copy {
+    /// Two vectors side by side.
+    type Pair: Pair<Self>;
+
     fn splat(x: f32) -> Self;
     /// # Safety
     /// `p` points to eight readable f32; no alignment needed.
@@ -69,6 +72,78 @@ pub(crate) trait Lanes: Copy {
     }
 }
 
+/// Two vectors of eight lanes side by side, in one register where the processor has such: two rows
+/// at once, or sixteen elements of one. Each half's operations are those of [`Lanes`].
+pub(crate) trait Pair<L>: Copy {
+    /// Whether it is one register.
+    const WIDE: bool;
+
+    fn splat(x: f32) -> Self;
+    /// # Safety
+    /// Both point to eight readable f32; no alignment needed.
+    unsafe fn load(first: *const f32, second: *const f32) -> Self;
+    /// The same eight in both halves.
+    ///
+    /// # Safety
+    /// `p` points to eight readable f32; no alignment needed.
+    unsafe fn load_twice(p: *const f32) -> Self;
+    /// # Safety
+    /// Both point to room for eight f32; no alignment needed.
+    unsafe fn store(self, first: *mut f32, second: *mut f32);
+    fn mul(self, other: Self) -> Self;
+    /// `self * b + c`, rounded once.
+    fn fma(self, b: Self, c: Self) -> Self;
+    /// [`Lanes::tree_sums`] of the halves.
+    fn tree_sums(pairs: [Self; 8]) -> [L; 2];
+}
+
+impl<L: Lanes> Pair<L> for [L; 2] {
+    const WIDE: bool = false;
+
+    #[inline(always)]
+    fn splat(x: f32) -> Self {
+        [L::splat(x); 2]
+    }
+
+    #[inline(always)]
+    unsafe fn load(first: *const f32, second: *const f32) -> Self {
+        // SAFETY: by the caller's promise.
+        unsafe { [L::load(first), L::load(second)] }
+    }
+
+    #[inline(always)]
+    unsafe fn load_twice(p: *const f32) -> Self {
+        // SAFETY: by the caller's promise.
+        unsafe { [L::load(p); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, first: *mut f32, second: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            first.cast::<[f32; 8]>().write_unaligned(self[0].to_array());
+            second
+                .cast::<[f32; 8]>()
+                .write_unaligned(self[1].to_array());
+        }
+    }
+
+    #[inline(always)]
+    fn mul(self, other: Self) -> Self {
+        [self[0].mul(other[0]), self[1].mul(other[1])]
+    }
+
+    #[inline(always)]
+    fn fma(self, b: Self, c: Self) -> Self {
+        [self[0].fma(b[0], c[0]), self[1].fma(b[1], c[1])]
+    }
+
+    #[inline(always)]
+    fn tree_sums(pairs: [Self; 8]) -> [L; 2] {
+        [0, 1].map(|half| L::tree_sums(pairs.map(|pair| pair[half])))
+    }
+}
+
 /// The fixed tree by which eight partial sums become one.
 #[inline(always)]
 pub(crate) fn tree_sum(x: [f32; 8]) -> f32 {
@@ -89,8 +164,11 @@ pub(crate) trait Kernel {
 pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     match isa.or_scalar() {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `or_scalar` returns Avx2 only on processors that have it.
+        // SAFETY: `or_scalar` returns only what the processor has.
         Isa::Avx2 => unsafe { crate::avx2::lanes::run(kernel) },
+        #[cfg(avx512)]
+        // SAFETY: as above.
+        Isa::Avx512Vnni => unsafe { crate::avx512::lanes::run(kernel) },
         _ => kernel.run::<crate::scalar::lanes::ScalarLanes>(),
     }
 }

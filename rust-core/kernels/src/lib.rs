@@ -17,12 +17,15 @@ mod aligned;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(avx512)]
+mod avx512;
 mod dequantize;
 mod disjoint;
 mod elementwise;
 mod error;
 mod float;
 mod formats;
+mod integer;
 mod isa;
 mod lanes;
 mod math;
@@ -32,6 +35,7 @@ mod norm;
 mod pool;
 mod rope;
 mod scalar;
+mod simd;
 mod tasks;
 mod types;
 

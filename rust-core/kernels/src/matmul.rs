@@ -6,11 +6,13 @@ use crate::aligned::Aligned;
 use crate::disjoint::Disjoint;
 use crate::error::ShapeError;
 use crate::float::{self, FloatRows};
+use crate::integer::{self, IntRows};
 use crate::isa::Isa;
 use crate::lanes::dispatch;
 use crate::matrix::Matrix;
 use crate::pool::Pool;
 use crate::scalar;
+use crate::simd::{self, MAX_LANES};
 
 /// Bytes of weights that a task should at least read, so that claiming it costs little.
 const TASK_BYTES: usize = 16 << 10;
@@ -29,8 +31,8 @@ pub struct Scratch {
 impl Scratch {
     /// Room for `threads` workers and matrices of up to `max_cols` columns.
     pub fn new(threads: usize, max_cols: usize) -> Self {
-        // Eight rows in f32 are more than the panel of any instruction set.
-        let per_worker = float::PANEL * max_cols.next_multiple_of(64);
+        let bytes = integer::PANEL_BYTES_PER_COL.max(float::PANEL * size_of::<f32>());
+        let per_worker = bytes / size_of::<f32>() * max_cols.next_multiple_of(64);
         let workers = threads.max(1);
         Scratch {
             panels: Aligned::new(workers * per_worker),
@@ -129,27 +131,26 @@ pub fn matmul(
                 );
                 return;
             }
-            match isa {
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => {
-                    let bytes = size_of_val(scratch);
-                    // SAFETY: the same memory as bytes, which need no alignment and hold any value.
-                    let scratch = unsafe {
-                        std::slice::from_raw_parts_mut(scratch.as_mut_ptr().cast(), bytes)
-                    };
-                    // SAFETY: tasks have different rows of `w`, hence columns of `y`, whose size was
-                    // checked, as were the columns of `x`; the scratch is aligned to 64 and large
-                    // enough; `or_scalar` has checked the processor.
-                    unsafe { crate::avx2::matmul::rows(w, rows, x, scratch, &y, ldy) };
-                }
-                _ => {
-                    for j in rows {
-                        for r in 0..x.rows() {
-                            // SAFETY: tasks write different columns.
-                            let out = unsafe { y.part(r * ldy + j, 1) };
-                            out[0] = scalar::dot::dot(w.ty(), w.row(j), x.ints(r, 1), x.meta(r, 1));
-                        }
-                    }
+            // Fewer rows than a tile has are left to the reference, which has the same bits.
+            let tiles = simd::lanes(isa).is_some_and(|lanes| lanes <= w.rows());
+            let kernel = IntRows {
+                w,
+                rows: rows.clone(),
+                x,
+                scratch,
+                y: &y,
+                ldy,
+            };
+            // SAFETY: tasks have different rows of `w`, hence columns of `y`, whose size was
+            // checked, as were the columns of `x`; a task ends at a whole tile or at the last row.
+            if tiles && unsafe { simd::dispatch(isa, kernel) } {
+                return;
+            }
+            for j in rows {
+                for r in 0..x.rows() {
+                    // SAFETY: tasks write different columns.
+                    let out = unsafe { y.part(r * ldy + j, 1) };
+                    out[0] = scalar::dot::dot(w.ty(), w.row(j), x.ints(r, 1), x.meta(r, 1));
                 }
             }
         },
@@ -157,23 +158,13 @@ pub fn matmul(
     Ok(())
 }
 
-/// Weight rows in a task: a multiple of the panels' eight.
+/// Weight rows in a task: a multiple of every panel's.
 fn rows_per_task(w: &Matrix<'_>, batch: usize, workers: usize) -> usize {
     if workers <= 1 {
-        return w.rows().next_multiple_of(8);
+        return w.rows().next_multiple_of(MAX_LANES);
     }
     let fair = w.rows().div_ceil(workers * TASKS_PER_WORKER);
     // A batch multiplies the work of each byte.
     let worthwhile = TASK_BYTES / batch / w.row_bytes().max(1);
-    fair.min(256).max(worthwhile).next_multiple_of(8)
-}
-
-#[cfg(all(test, target_arch = "x86_64"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_scratch_holds_every_panel() {
-        assert!(crate::avx2::matmul::PANEL_BYTES_PER_COL <= float::PANEL * size_of::<f32>());
-    }
+    fair.min(256).max(worthwhile).next_multiple_of(MAX_LANES)
 }

@@ -1,11 +1,18 @@
-//! x86-64 with AVX2, FMA and F16C.
-//!
-//! Every function here that is not itself marked with the instruction set is
-//! `#[inline(always)]` and reached only through one that is.
+//! AVX2, FMA and F16C: `simd` has the integer operations, `quantize` the activations, `lanes` what
+//! the float kernels are compiled with.
 
-pub(crate) mod formats;
-pub(crate) mod gemm;
-pub(crate) mod gemv;
 pub(crate) mod lanes;
-pub(crate) mod matmul;
 pub(crate) mod quantize;
+mod simd;
+
+use crate::simd::IntKernel;
+
+/// Executes an integer kernel with AVX2, FMA and F16C enabled.
+///
+/// # Safety
+/// The processor has these instructions; what else, the kernel says.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) unsafe fn run<K: IntKernel>(kernel: K) {
+    // SAFETY: by the caller's promise.
+    unsafe { kernel.run::<simd::Avx2>() }
+}

@@ -8,7 +8,11 @@
 //! MXFP4   e:u8  qs[16]                     the scale is 2^(e - 127)
 //! ```
 
-use super::{BlockFormat, Group, nibbles, read_f16};
+use std::ptr::read_unaligned;
+
+use super::packed::{self, Eights, for_groups};
+use super::{BlockFormat, Group, Packed, nibbles, read_f16};
+use crate::simd::{Class, MAX_LANES, Simd, Tile};
 use crate::types::GgmlType;
 
 /// The values of IQ4_NL and IQ4_XS, as ggml defines them.
@@ -82,6 +86,98 @@ impl BlockFormat for MXFP4 {
     fn group(block: &[u8], _: usize) -> Group {
         let values = nibbles(&block[1..]).map(|q| E2M1[usize::from(q)]);
         Group::scaled(e8m0_half(block[0]), values)
+    }
+}
+
+/// The values that the nibbles of 16 bytes choose.
+#[inline(always)]
+unsafe fn chosen<S: Simd, const H: usize>(
+    table: &[i8; 16],
+    tile: Tile,
+    e: usize,
+    at: usize,
+) -> S::Bytes {
+    // SAFETY: by the caller's promise.
+    unsafe { S::look_up(table, packed::nibbles::<S, H>(tile, e, at)) }
+}
+
+impl Packed for IQ4_NL {
+    const CLASS: Class = Class::Signed8;
+
+    #[inline(always)]
+    unsafe fn half<S: Simd, const G: usize, const H: usize>(tile: Tile, e: usize) -> S::Bytes {
+        // SAFETY: by the caller's promise.
+        unsafe { chosen::<S, H>(&IQ4, tile, e, 2) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe { S::store_floats(out, S::load_halves(tile, 0)) }
+    }
+}
+
+impl Packed for IQ4_XS {
+    const CLASS: Class = Class::Signed8;
+
+    #[inline(always)]
+    unsafe fn half<S: Simd, const G: usize, const H: usize>(tile: Tile, e: usize) -> S::Bytes {
+        // SAFETY: by the caller's promise.
+        unsafe { chosen::<S, H>(&IQ4, tile, e, 8 + 16 * G) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let mut scales = Eights::ZERO;
+            for row in 0..S::LANES {
+                let high = read_unaligned(tile.at(row, 2).cast::<u16>());
+                let low = read_unaligned(tile.at(row, 4).cast::<u32>());
+                scales.set(row, iq4_scales(high, low));
+            }
+            let d = S::load_halves(tile, 0);
+            for_groups!(8, G => {
+                let scale = S::sub(scales.byte::<S, G>(), S::splat_int(32));
+                let scale = S::mul_floats(d, S::to_floats(scale));
+                S::store_floats(out.add(G * Self::PLACES * S::LANES), scale);
+            });
+        }
+    }
+}
+
+/// The values of E2M1, their smallest added: small unsigned integers are multiplied faster than
+/// signed ones.
+const E2M1_UNSIGNED: [i8; 16] = {
+    let mut values = E2M1;
+    let mut i = 0;
+    while i < 16 {
+        values[i] += MXFP4::OFFSET as i8;
+        i += 1;
+    }
+    values
+};
+
+impl Packed for MXFP4 {
+    const CLASS: Class = Class::Unsigned5;
+    const OFFSET: i16 = 12;
+
+    #[inline(always)]
+    unsafe fn half<S: Simd, const G: usize, const H: usize>(tile: Tile, e: usize) -> S::Bytes {
+        // SAFETY: by the caller's promise.
+        unsafe { chosen::<S, H>(&E2M1_UNSIGNED, tile, e, 1) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let mut d = [0.0f32; MAX_LANES];
+            for (row, d) in d.iter_mut().enumerate().take(S::LANES) {
+                *d = e8m0_half(*tile.at(row, 0));
+            }
+            S::store_floats(out, S::load_floats(d.as_ptr()));
+        }
     }
 }
 

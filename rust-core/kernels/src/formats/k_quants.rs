@@ -16,7 +16,11 @@
 //!       the sums of each 16 integers are not read
 //! ```
 
-use super::{BlockFormat, GROUP, Group, Minimum, read_f16};
+use std::ptr::read_unaligned;
+
+use super::packed::{self, Eights, for_groups};
+use super::{BlockFormat, GROUP, Group, Minimum, Packed, read_f16};
+use crate::simd::{Class, MAX_LANES, Simd, Tile};
 use crate::types::GgmlType;
 
 /// The eight 6-bit scales and the eight 6-bit minima packed into the 12 bytes of Q4_K and Q5_K,
@@ -173,5 +177,281 @@ impl BlockFormat for Q8_K {
     fn group(block: &[u8], g: usize) -> Group {
         let d = f32::from_le_bytes([block[0], block[1], block[2], block[3]]);
         Group::scaled(d, std::array::from_fn(|i| block[4 + g * GROUP + i] as i8))
+    }
+}
+
+/// Half `H` of two-bit integers of group `G`: 64 bytes from `at` on.
+#[inline(always)]
+pub(super) unsafe fn packed_twos<S: Simd, const G: usize, const H: usize>(
+    tile: Tile,
+    e: usize,
+    at: usize,
+) -> S::Bytes {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let bytes = S::load(tile, e, at + G / 4 * 32 + 16 * H);
+        let bytes = match G % 4 {
+            0 => bytes,
+            1 => S::shr::<2>(bytes),
+            2 => S::shr::<4>(bytes),
+            _ => S::shr::<6>(bytes),
+        };
+        S::and(bytes, S::splat(3))
+    }
+}
+
+/// Bit `G` of 16 bytes at `at`, moved to bit `TO`, which is 2 or 4.
+#[inline(always)]
+unsafe fn bit<S: Simd, const G: usize, const TO: usize>(
+    tile: Tile,
+    e: usize,
+    at: usize,
+) -> S::Bytes {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let bytes = S::load(tile, e, at);
+        let bytes = match (TO + 8) - G {
+            12 => S::shl::<4>(bytes),
+            11 => S::shl::<3>(bytes),
+            10 => S::shl::<2>(bytes),
+            9 => S::shl::<1>(bytes),
+            8 => bytes,
+            7 => S::shr::<1>(bytes),
+            6 => S::shr::<2>(bytes),
+            5 => S::shr::<3>(bytes),
+            4 => S::shr::<4>(bytes),
+            _ => S::shr::<5>(bytes),
+        };
+        S::and(bytes, S::splat(1 << TO))
+    }
+}
+
+/// Half `H` of the nibbles of group `G`: 128 bytes from `at` on.
+#[inline(always)]
+unsafe fn k_nibbles<S: Simd, const G: usize, const H: usize>(
+    tile: Tile,
+    e: usize,
+    at: usize,
+) -> S::Bytes {
+    let at = at + G / 2 * 32 + 16 * H;
+    // SAFETY: by the caller's promise.
+    unsafe {
+        if G.is_multiple_of(2) {
+            packed::nibbles::<S, 0>(tile, e, at)
+        } else {
+            packed::nibbles::<S, 1>(tile, e, at)
+        }
+    }
+}
+
+/// Scales and minima of a K block's eight groups.
+#[inline(always)]
+unsafe fn k_scale_panel<S: Simd>(tile: Tile, out: *mut f32) {
+    let (mut scales, mut mins) = (Eights::ZERO, Eights::ZERO);
+    // SAFETY: by the caller's promise.
+    unsafe {
+        for row in 0..S::LANES {
+            let (scale, min) = k_scales(&read_unaligned(tile.at(row, 4).cast::<[u8; 12]>()));
+            scales.set(row, scale);
+            mins.set(row, min);
+        }
+        let [d, min] = S::load_half_pairs(tile, 0);
+        let min = S::neg_floats(min);
+        for_groups!(8, G => {
+            let out = out.add(G * Q4_K::PLACES * S::LANES);
+            let scale = S::to_floats(scales.byte::<S, G>());
+            S::store_floats(out, S::mul_floats(d, scale));
+            let factor = S::to_floats(mins.byte::<S, G>());
+            S::store_floats(out.add(S::LANES), S::mul_floats(min, factor));
+        });
+    }
+}
+
+/// Writes the scale `d` and pairs of signed 8-bit factors, of the first four groups and of the
+/// others, from place `at` of each group on.
+#[inline(always)]
+unsafe fn put_pairs<S: Simd, F: Packed>(
+    d: S::Floats,
+    factors: &[Eights; 2],
+    out: *mut f32,
+    at: usize,
+) {
+    // SAFETY: the caller promises room for eight groups.
+    unsafe {
+        for_groups!(8, G => {
+            let out = out.add((G * F::PLACES + at) * S::LANES);
+            S::store_floats(out, d);
+            let pairs = match G {
+                0 | 4 => factors[G / 4].pair::<S, 0>(),
+                1 | 5 => factors[G / 4].pair::<S, 1>(),
+                2 | 6 => factors[G / 4].pair::<S, 2>(),
+                _ => factors[G / 4].pair::<S, 3>(),
+            };
+            S::store_ints(out.add(S::LANES), pairs);
+        });
+    }
+}
+
+impl Packed for Q2_K {
+    const CLASS: Class = Class::Unsigned6Scaled;
+
+    #[inline(always)]
+    unsafe fn half<S: Simd, const G: usize, const H: usize>(tile: Tile, e: usize) -> S::Bytes {
+        // SAFETY: by the caller's promise.
+        unsafe { packed_twos::<S, G, H>(tile, e, 16) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let mut scales = [Eights::ZERO; 2];
+            let mut mins = [Eights::ZERO; 2];
+            for row in 0..S::LANES {
+                let bytes = read_unaligned(tile.at(row, 0).cast::<[u64; 2]>());
+                for (i, bytes) in bytes.into_iter().enumerate() {
+                    scales[i].set(row, bytes & 0x0f0f_0f0f_0f0f_0f0f);
+                    mins[i].set(row, bytes >> 4 & 0x0f0f_0f0f_0f0f_0f0f);
+                }
+            }
+            let min = S::neg_floats(S::load_halves(tile, 82));
+            put_pairs::<S, Self>(S::load_halves(tile, 80), &scales, out, 0);
+            put_pairs::<S, Self>(min, &mins, out, 2);
+        }
+    }
+}
+
+impl Packed for Q3_K {
+    const CLASS: Class = Class::Unsigned6Scaled;
+    const OFFSET: i16 = 4;
+
+    #[inline(always)]
+    unsafe fn half<S: Simd, const G: usize, const H: usize>(tile: Tile, e: usize) -> S::Bytes {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            S::or(
+                packed_twos::<S, G, H>(tile, e, 32),
+                bit::<S, G, 2>(tile, e, 16 * H),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let mut scales = [Eights::ZERO; 2];
+            for row in 0..S::LANES {
+                let scale = q3_scales(&read_unaligned(tile.at(row, 96).cast::<[u8; 12]>()));
+                // 32 less in each byte; a set upper bit keeps what is borrowed from crossing.
+                let less = |x: u64| {
+                    let upper = 0x8080_8080_8080_8080;
+                    ((x | upper) - 0x2020_2020_2020_2020) ^ upper
+                };
+                scales[0].set(row, less(scale as u64));
+                scales[1].set(row, less((scale >> 64) as u64));
+            }
+            put_pairs::<S, Self>(S::load_halves(tile, 108), &scales, out, 0);
+        }
+    }
+}
+
+impl Packed for Q4_K {
+    const CLASS: Class = Class::Unsigned4;
+
+    #[inline(always)]
+    unsafe fn half<S: Simd, const G: usize, const H: usize>(tile: Tile, e: usize) -> S::Bytes {
+        // SAFETY: by the caller's promise.
+        unsafe { k_nibbles::<S, G, H>(tile, e, 16) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe { k_scale_panel::<S>(tile, out) }
+    }
+}
+
+impl Packed for Q5_K {
+    const CLASS: Class = Class::Unsigned5;
+
+    #[inline(always)]
+    unsafe fn half<S: Simd, const G: usize, const H: usize>(tile: Tile, e: usize) -> S::Bytes {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            S::or(
+                k_nibbles::<S, G, H>(tile, e, 48),
+                bit::<S, G, 4>(tile, e, 16 + 16 * H),
+            )
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe { k_scale_panel::<S>(tile, out) }
+    }
+}
+
+impl Packed for Q6_K {
+    const CLASS: Class = Class::Unsigned6Scaled;
+    const OFFSET: i16 = 32;
+
+    #[inline(always)]
+    unsafe fn half<S: Simd, const G: usize, const H: usize>(tile: Tile, e: usize) -> S::Bytes {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let low = G / 4 * 64 + G % 2 * 32 + 16 * H;
+            let low = if G % 4 < 2 {
+                packed::nibbles::<S, 0>(tile, e, low)
+            } else {
+                packed::nibbles::<S, 1>(tile, e, low)
+            };
+            let high = S::load(tile, e, 128 + G / 4 * 32 + 16 * H);
+            // Bits 2(G % 4).. of each byte to bits 4 and 5.
+            let high = match G % 4 {
+                0 => S::shl::<4>(high),
+                1 => S::shl::<2>(high),
+                2 => high,
+                _ => S::shr::<2>(high),
+            };
+            S::or(low, S::and(high, S::splat(48)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let mut scales = [Eights::ZERO; 2];
+            for row in 0..S::LANES {
+                let bytes = read_unaligned(tile.at(row, 192).cast::<[u64; 2]>());
+                scales[0].set(row, bytes[0]);
+                scales[1].set(row, bytes[1]);
+            }
+            put_pairs::<S, Self>(S::load_halves(tile, 208), &scales, out, 0);
+        }
+    }
+}
+
+impl Packed for Q8_K {
+    const CLASS: Class = Class::Signed8;
+
+    #[inline(always)]
+    unsafe fn half<S: Simd, const G: usize, const H: usize>(tile: Tile, e: usize) -> S::Bytes {
+        // SAFETY: by the caller's promise.
+        unsafe { S::load(tile, e, 4 + 32 * G + 16 * H) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let mut d = [0.0f32; MAX_LANES];
+            for (row, d) in d.iter_mut().enumerate().take(S::LANES) {
+                *d = read_unaligned(tile.at(row, 0).cast());
+            }
+            packed::one_scale::<S, Self>(S::load_floats(d.as_ptr()), out);
+        }
     }
 }

@@ -6,9 +6,9 @@
 //! the order of the multiplications does not matter; the exception, Q8_K, has an f32 scale and no
 //! factors, so that there is one multiplication.
 //!
-//! A type is a unit struct of its name that implements [`BlockFormat`] here, and the like of it
-//! for each instruction set. Layouts stand beside them: fields in their order with their bytes,
-//! little-endian, without padding.
+//! A type is a unit struct of its name that implements [`BlockFormat`], and beside it [`Packed`]:
+//! the same for registers, of any instruction set. Layouts stand above them: fields in their order
+//! with their bytes, little-endian, without padding.
 
 // The types bear the names that the format gives them.
 #![allow(non_camel_case_types)]
@@ -16,6 +16,7 @@
 mod blocks32;
 pub(crate) mod codebook;
 pub(crate) mod k_quants;
+pub(crate) mod packed;
 mod ternary;
 
 use half::f16;
@@ -23,6 +24,7 @@ use half::f16;
 pub(crate) use blocks32::{Q4_0, Q4_1, Q5_0, Q5_1, Q8_0};
 pub(crate) use codebook::{IQ4_NL, IQ4_XS, MXFP4};
 pub(crate) use k_quants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K, Q8_K};
+pub(crate) use packed::{MAX_PLACES, Packed};
 pub(crate) use ternary::{TQ1_0, TQ2_0};
 
 use crate::types::GgmlType;

@@ -15,6 +15,8 @@ impl ScalarLanes {
 }
 
 impl Lanes for ScalarLanes {
+    type Pair = [ScalarLanes; 2];
+
     #[inline(always)]
     fn splat(x: f32) -> Self {
         ScalarLanes([x; 8])
