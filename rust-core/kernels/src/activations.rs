@@ -197,6 +197,9 @@ fn quantize(isa: Isa, x: &[f32], ints: &mut [i8], meta: &mut [GroupMeta]) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `or_scalar` returns these only on processors that have AVX2.
         Isa::Avx2 | Isa::Avx512Vnni => unsafe { crate::avx2::quantize::quantize(x, ints, meta) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::Neon | Isa::NeonDotprod => unsafe { crate::neon::quantize::quantize(x, ints, meta) },
         _ => crate::scalar::quantize::quantize(x, ints, meta),
     }
 }

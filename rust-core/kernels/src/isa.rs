@@ -2,8 +2,8 @@
 
 /// An instruction set. Every one gives the same bits; they differ in speed only.
 ///
-/// Variants for NEON, NEON dotprod and NEON i8mm belong here once their kernels exist; see the
-/// crate's README for the steps.
+/// A variant for NEON i8mm belongs here once its kernels exist; see the crate's README for the
+/// steps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
 pub enum Isa {
@@ -13,11 +13,21 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 (F, BW, VL) and its VNNI.
     Avx512Vnni,
+    /// AArch64 with NEON.
+    Neon,
+    /// AArch64 with NEON and the dot products of 8-bit integers (`dotprod`).
+    NeonDotprod,
 }
 
 impl Isa {
     /// Every instruction set that there are kernels for, slowest first.
-    const ALL: [Isa; 3] = [Isa::Scalar, Isa::Avx2, Isa::Avx512Vnni];
+    const ALL: [Isa; 5] = [
+        Isa::Scalar,
+        Isa::Avx2,
+        Isa::Avx512Vnni,
+        Isa::Neon,
+        Isa::NeonDotprod,
+    ];
 
     /// The fastest instruction set of this processor.
     pub fn detect() -> Isa {
@@ -34,6 +44,8 @@ impl Isa {
             Isa::Scalar => "scalar",
             Isa::Avx2 => "avx2",
             Isa::Avx512Vnni => "avx512-vnni",
+            Isa::Neon => "neon",
+            Isa::NeonDotprod => "neon-dotprod",
         }
     }
 
@@ -63,7 +75,10 @@ impl Isa {
                     && std::arch::is_x86_feature_detected!("avx512vl")
                     && std::arch::is_x86_feature_detected!("avx512vnni")
             }
-            #[allow(unreachable_patterns)]
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
             _ => false,
         }
     }

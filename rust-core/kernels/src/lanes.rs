@@ -169,6 +169,9 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(avx512)]
         // SAFETY: as above.
         Isa::Avx512Vnni => unsafe { crate::avx512::lanes::run(kernel) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Isa::Neon | Isa::NeonDotprod => unsafe { crate::neon::lanes::run(kernel) },
         _ => kernel.run::<crate::scalar::lanes::ScalarLanes>(),
     }
 }

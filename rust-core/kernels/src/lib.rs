@@ -31,6 +31,8 @@ mod lanes;
 mod math;
 mod matmul;
 mod matrix;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 mod norm;
 mod pool;
 mod rope;

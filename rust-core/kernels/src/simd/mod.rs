@@ -208,6 +208,12 @@ pub(crate) unsafe fn dispatch<K: IntKernel>(isa: Isa, kernel: K) -> bool {
         // SAFETY: as above.
         #[cfg(avx512)]
         Isa::Avx512Vnni => unsafe { crate::avx512::run(kernel) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon => unsafe { crate::neon::run(kernel) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonDotprod => unsafe { crate::neon::run_dotprod(kernel) },
         _ => return false,
     }
     true
@@ -217,6 +223,7 @@ pub(crate) unsafe fn dispatch<K: IntKernel>(isa: Isa, kernel: K) -> bool {
 pub(crate) fn lanes(isa: Isa) -> Option<usize> {
     match isa.or_scalar() {
         Isa::Scalar => None,
+        Isa::Neon | Isa::NeonDotprod => Some(4),
         Isa::Avx2 => Some(8),
         Isa::Avx512Vnni => Some(16),
     }
