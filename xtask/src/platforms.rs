@@ -8,6 +8,7 @@ use crate::cache;
 use crate::debian;
 use crate::failure::Result;
 use crate::fetch::Fetcher;
+use crate::package::rust::{self, Toolchain};
 use crate::process;
 use crate::suites::{Plan, Setup};
 
@@ -66,6 +67,53 @@ fn xtask(words: &[&str]) -> Result<Command> {
     let mut command = Command::new(program);
     command.args(words).current_dir(process::root());
     Ok(command)
+}
+
+/// A processor of phones, emulated.
+const QEMU: Tool = Tool {
+    name: "qemu-aarch64",
+    probe: &["qemu-aarch64", "--version"],
+    packages: &["qemu-user"],
+};
+const ARM64_GCC: Tool = Tool {
+    name: "a C compiler for arm64",
+    probe: &["aarch64-linux-gnu-gcc", "--version"],
+    packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
+};
+
+/// What is emulated, as qemu names it: all extensions; the dot products without i8mm; neither.
+const ARM64: [&str; 3] = ["max", "neoverse-n1", "cortex-a53"];
+
+/// The kernels on the processors of phones.
+pub(crate) fn arm64(setup: &Setup) -> Result<Plan> {
+    const TARGET: &str = "aarch64-unknown-linux-gnu";
+    if let Some(why) = missing(setup, &[QEMU, ARM64_GCC]) {
+        return Ok(Plan::NotRun(why));
+    }
+    let toolchain = match Toolchain::of(TARGET) {
+        Ok(toolchain) => toolchain,
+        Err(failure) => return Ok(Plan::NotRun(failure.to_string())),
+    };
+    let test = |cpu: &str| {
+        let mut cargo = toolchain.cargo();
+        cargo
+            .current_dir(process::root())
+            .args(["test", "--release", "--package", "dormouse-kernels"])
+            .args(["--lib", "--tests", "--target", TARGET, "--target-dir"])
+            .arg(rust::target_dir())
+            // Static, so that the emulator needs no libraries of that architecture.
+            .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+            .env(
+                "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
+                "aarch64-linux-gnu-gcc",
+            )
+            .env(
+                "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",
+                format!("qemu-aarch64 -cpu {cpu}"),
+            );
+        cargo
+    };
+    Ok(Plan::Run(ARM64.iter().map(|cpu| test(cpu)).collect()))
 }
 
 /// The folder of real models; none where they cannot be fetched, and why.

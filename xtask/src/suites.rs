@@ -117,6 +117,12 @@ pub(crate) const SUITES: &[Suite] = &[
         plan: fuzz::suite,
     },
     Suite {
+        name: "arm64",
+        about: "the kernels on emulated phones: with i8mm, with dot products alone, with neither",
+        budget: Duration::from_secs(360),
+        plan: platforms::arm64,
+    },
+    Suite {
         name: "ffi",
         about: "the bridge: every error, the committed conversations, a Java VM",
         budget: Duration::from_secs(300),

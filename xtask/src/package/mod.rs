@@ -17,7 +17,7 @@ mod maven;
 mod native;
 mod plist;
 mod privacy;
-mod rust;
+pub(crate) mod rust;
 mod smoke;
 mod so_checks;
 #[cfg(test)]

@@ -45,9 +45,9 @@ impl Toolchain {
         Ok(Self::Debian)
     }
 
-    /// `cargo rustc` of our library in the profile that is shipped, as one kind of crate.
-    pub(crate) fn library(self, target: &str, kind: &str, features: &[&str]) -> Command {
-        let mut cargo = match self {
+    /// Its cargo, for another target than this machine's.
+    pub(crate) fn cargo(self) -> Command {
+        match self {
             Self::Present => process::cargo(),
             Self::Debian => {
                 let mut cargo = Command::new("/usr/bin/cargo");
@@ -64,7 +64,12 @@ impl Toolchain {
                 cargo.env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=std");
                 cargo
             }
-        };
+        }
+    }
+
+    /// `cargo rustc` of our library in the profile that is shipped, as one kind of crate.
+    pub(crate) fn library(self, target: &str, kind: &str, features: &[&str]) -> Command {
+        let mut cargo = self.cargo();
         cargo.current_dir(process::root()).args([
             "rustc",
             "--locked",
