@@ -10,6 +10,7 @@ use super::args::Args;
 use super::calls;
 use super::deadline;
 use super::held::BYTES_PER_FUEL;
+use super::marks::original;
 use super::numbers::{file_size, float, int};
 use super::places::{Style, pay_for_places};
 use super::python::pay;
@@ -271,13 +272,13 @@ pub(super) fn escaped(state: &State<'_, '_>, value: &Value) -> Result<Value, Err
     let text = text(state, value)?;
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        match c {
+        match original(c) {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&#34;"),
             '\'' => out.push_str("&#39;"),
-            c => out.push(c),
+            _ => out.push(c),
         }
     }
     pay(state, out.len())?;
@@ -411,14 +412,16 @@ fn indent(state: &State<'_, '_>, value: &Value, given: Given) -> Result<Value, E
 }
 
 fn quoted(text: &str, query: bool, out: &mut String) {
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(byte));
+    for c in text.chars() {
+        match original(c) {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '-' | '.' | '_' | '~' => out.push(c),
+            '/' if !query => out.push(c),
+            ' ' if query => out.push('+'),
+            meant => {
+                for byte in meant.encode_utf8(&mut [0; 4]).bytes() {
+                    out.push_str(&format!("%{byte:02X}"));
+                }
             }
-            b'/' if !query => out.push('/'),
-            b' ' if query => out.push('+'),
-            _ => out.push_str(&format!("%{byte:02X}")),
         }
     }
 }

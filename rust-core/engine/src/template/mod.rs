@@ -29,6 +29,7 @@ mod python_str;
 mod python_text;
 mod refusal;
 mod rewrite;
+mod shadow;
 mod source;
 
 use std::io;
@@ -52,6 +53,7 @@ use crate::tokenize::Tokenizer;
 use deadline::Limited;
 use marks::Marks;
 use rewrite::with_making_paid;
+use shadow::{Rendering, standing};
 
 const KEY: &str = "tokenizer.chat_template";
 const NAME: &str = "chat";
@@ -241,16 +243,19 @@ impl ChatTemplate {
         variables: Map<String, Value>,
         now: Option<DateTime>,
     ) -> Result<String> {
-        on_large_stack(|| self.render_here(variables, now))
+        on_large_stack(|| {
+            let _limited = Limited::new(variables.values().map(fuel_for).sum());
+            self.render_here(variables, now)
+        })
     }
 
+    /// Renders on this thread, before the deadline that it has.
     fn render_here(
         &self,
         mut variables: Map<String, Value>,
         now: Option<DateTime>,
     ) -> Result<String> {
         let fuel = variables.values().map(fuel_for).sum::<u64>();
-        let _limited = Limited::new(fuel);
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel + FUEL));
         let mut context: Vec<(String, minijinja::Value)> = variables
@@ -290,10 +295,13 @@ impl ChatTemplate {
     }
 
     /// The conversation as tokens. The template's control tokens count; control tokens that are
-    /// written out in messages, tools or variables are ordinary text. Where there are none of
-    /// these, the result is that of [`render`](Self::render) and
-    /// [`Tokenizer::encode`] with [`EncodeOptions::parse_special`]. BOS is put in front if the
-    /// tokenizer asks for it and the template did not write it.
+    /// written out in messages, tools or variables are ordinary text, and so are those that come
+    /// about when the template takes such texts apart. Where there are none of these, the result is
+    /// that of [`render`](Self::render) and [`Tokenizer::encode`] with
+    /// [`EncodeOptions::parse_special`]. BOS is put in front if the tokenizer asks for it and the
+    /// template did not write it.
+    ///
+    /// A conversation with brackets such as `<` in it is rendered twice, in the time of once.
     ///
     /// # Errors
     /// As [`render`](Self::render) and [`Tokenizer::encode`].
@@ -303,27 +311,62 @@ impl ChatTemplate {
         messages: &[Message],
         options: &RenderOptions,
     ) -> Result<Vec<u32>> {
+        let rendering = self.render_marked(tokenizer, messages, options)?;
+        let mut tokens =
+            tokenizer.encode_with(&rendering.text, false, |range| rendering.is_own(&range))?;
+        let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
+        if let Some(bos) = bos.filter(|bos| tokens.first() != Some(bos)) {
+            tokens.insert(0, bos);
+        }
+        Ok(tokens)
+    }
+
+    /// The conversation as text that tells what in it is not the template's.
+    fn render_marked(
+        &self,
+        tokenizer: &Tokenizer,
+        messages: &[Message],
+        options: &RenderOptions,
+    ) -> Result<Rendering> {
         let full = || template_error("the conversation uses up the private-use characters");
         let variables = Value::Object(self.variables(messages, options)?);
         let mut marks = Marks::new(tokenizer, &variables, &self.source).ok_or_else(full)?;
-        let Some(Value::Object(mut marked)) = marks.mark(&variables) else {
-            return Err(full());
+        let (first, typed) = marks.typed(&variables).ok_or_else(full)?;
+        let (shadow, all) = marks.shadow(&variables).ok_or_else(full)?;
+        let first = self.with_own_tokens(first, options);
+        let shadow = (all > typed).then(|| self.with_own_tokens(shadow, options));
+        // Both are to tell the same time.
+        let now = options
+            .now
+            .or_else(|| shadow.as_ref().map(|_| Zoned::now().datetime()));
+        on_large_stack(|| {
+            let _limited = Limited::new(fuel_for(&variables));
+            let _active = marks.activate();
+            let first = marks.restore(&self.render_here(first, now)?);
+            let Some(shadow) = shadow else {
+                return Ok(first);
+            };
+            let shadow = self.render_here(shadow, now).map_err(|error| match error {
+                Error::Template { why } => template_error(format!(
+                    "it fails when brackets such as < in messages are told from its own: {why}"
+                )),
+                other => other,
+            })?;
+            Ok(standing(tokenizer, first, marks.restore(&shadow)))
+        })
+    }
+
+    /// Marked variables, with the tokens' texts that the template is to write.
+    fn with_own_tokens(&self, marked: Value, options: &RenderOptions) -> Map<String, Value> {
+        let Value::Object(mut marked) = marked else {
+            return Map::new();
         };
         for (name, text) in [("bos_token", &self.bos), ("eos_token", &self.eos)] {
             if !options.variables.contains_key(name) {
                 marked.insert(name.to_owned(), text.as_str().into());
             }
         }
-        let (text, places) = marks.restore(&self.render_variables(marked, options.now)?);
-        let mut tokens = tokenizer.encode_with(&text, false, |range| {
-            let next = places.partition_point(|&place| place < range.start);
-            places.get(next).is_none_or(|&place| place >= range.end)
-        })?;
-        let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
-        if let Some(bos) = bos.filter(|bos| tokens.first() != Some(bos)) {
-            tokens.insert(0, bos);
-        }
-        Ok(tokens)
+        marked
     }
 
     fn variables(

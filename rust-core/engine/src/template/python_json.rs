@@ -6,6 +6,7 @@
 
 use std::fmt::Write;
 
+use super::marks::original;
 use super::refusal::refused;
 use minijinja::value::{Kwargs, ValueKind};
 use minijinja::{Error, State, Value};
@@ -173,20 +174,19 @@ impl Writer<'_, '_, '_> {
     fn string(&mut self, text: &str) {
         self.out.push('"');
         for c in text.chars() {
-            match c {
-                '"' => self.out.push_str("\\\""),
-                '\\' => self.out.push_str("\\\\"),
+            match original(c) {
+                '"' | '\\' => self.out.extend(['\\', c]),
                 '\n' => self.out.push_str("\\n"),
                 '\r' => self.out.push_str("\\r"),
                 '\t' => self.out.push_str("\\t"),
                 '\u{8}' => self.out.push_str("\\b"),
                 '\u{c}' => self.out.push_str("\\f"),
-                c if c < ' ' || (self.ascii && c > '~') => {
-                    for unit in c.encode_utf16(&mut [0; 2]) {
+                meant if meant < ' ' || (self.ascii && meant > '~') => {
+                    for unit in meant.encode_utf16(&mut [0; 2]) {
                         let _ = write!(self.out, "\\u{unit:04x}");
                     }
                 }
-                c => self.out.push(c),
+                _ => self.out.push(c),
             }
         }
         self.out.push('"');

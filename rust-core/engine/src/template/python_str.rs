@@ -10,6 +10,7 @@ use minijinja::{Error, State, Value};
 use regex_automata::meta::Regex;
 
 use super::args::Args;
+use super::marks::without_marks;
 use super::python::pay;
 use super::refusal::refused;
 
@@ -296,6 +297,8 @@ fn is_all(text: &str, name: &str) -> bool {
     let Some([decimal, digit, identifier, printable]) = CLASSES.as_ref() else {
         return false;
     };
+    let text = without_marks(text);
+    let text = text.as_ref();
     // `$` holds at the very end alone.
     match name {
         "isdecimal" => decimal.is_match(text),

@@ -6,6 +6,7 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, State, Value};
 
 use super::held::MAX_NESTING;
+use super::marks::unspell;
 use super::python::pay;
 use super::python_json::float;
 use super::refusal::refused;
@@ -86,7 +87,7 @@ fn write_repr(
         }
         ValueKind::String => {
             // minijinja writes it as Python does.
-            let _ = write!(out, "{value:?}");
+            out.push_str(&unspell(format!("{value:?}")));
         }
         _ => match number(value) {
             Some(text) => out.push_str(&text),

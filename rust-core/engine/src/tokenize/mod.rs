@@ -222,6 +222,22 @@ impl Tokenizer {
         self.specials.control_starts(&self.vocabulary, text)
     }
 
+    /// The characters with which control tokens begin and end, but for letters, digits, white space,
+    /// `/` and `_`.
+    pub(crate) fn brackets(&self) -> &[char] {
+        self.specials.brackets()
+    }
+
+    /// The control tokens that [`encode_with`](Self::encode_with) finds in `text`, and the bytes that
+    /// they take, ascending.
+    pub(crate) fn control_tokens(
+        &self,
+        text: &str,
+        control: impl Fn(Range<usize>) -> bool,
+    ) -> Vec<(Range<usize>, u32)> {
+        self.specials.controls(&self.vocabulary, text, control)
+    }
+
     /// The bytes that a token adds to the text. They need not be whole characters. A control
     /// token gives its own text. `None` for an id outside the vocabulary.
     pub fn token_bytes(&self, id: u32) -> Option<Cow<'_, [u8]>> {

@@ -21,12 +21,24 @@ pub(super) enum Fragment {
     Token(u32),
 }
 
+/// Whether a special token counts only where control tokens do.
+fn is_control(vocabulary: &Vocabulary, id: u32) -> bool {
+    vocabulary.kind(id) != Kind::UserDefined
+}
+
 /// The tokens that are matched in the text itself, sorted by their bytes.
 pub(super) struct Specials {
     ids: Box<[u32]>,
     /// Where the tokens that begin with byte `b` start in `ids`; one entry more as the end.
     first_byte: Box<[u32]>,
     strips: Strips,
+    brackets: Box<[char]>,
+}
+
+/// What a token may have at its ends that words do not have; `/` and `_` stand in words of commands
+/// and names.
+fn is_bracket(c: char) -> bool {
+    !c.is_alphanumeric() && !c.is_whitespace() && !matches!(c, '/' | '_' | '\u{2581}')
 }
 
 impl Specials {
@@ -46,10 +58,22 @@ impl Specials {
                     as u32
             })
             .collect();
+        let mut brackets: Vec<char> = Vec::new();
+        for &id in ids.iter().filter(|&&id| is_control(vocabulary, id)) {
+            let piece = vocabulary.piece(id);
+            let opening = piece.chars().take_while(|&c| is_bracket(c));
+            let closing = piece.chars().rev().take_while(|&c| is_bracket(c));
+            for c in opening.chain(closing) {
+                if !brackets.contains(&c) {
+                    brackets.push(c);
+                }
+            }
+        }
         Self {
             ids: ids.into_boxed_slice(),
             first_byte,
             strips,
+            brackets: brackets.into_boxed_slice(),
         }
     }
 
@@ -81,14 +105,15 @@ impl Specials {
         best
     }
 
-    /// Cuts `text` at the special tokens in it, leaving out the white space that they strip. Control and unknown tokens count only where
-    /// `control` says so for the bytes that they would take.
-    pub(super) fn partition(
+    /// The special tokens in `text` and the bytes that they take, with the white space that they
+    /// strip; ascending. Control and unknown tokens count only where `control` says so for the
+    /// bytes that are their own.
+    fn find(
         &self,
         vocabulary: &Vocabulary,
         text: &str,
         control: impl Fn(Range<usize>) -> bool,
-    ) -> Vec<Fragment> {
+    ) -> Vec<(Range<usize>, u32)> {
         let bytes = text.as_bytes();
         let longest_at = |at: usize, end: usize| {
             self.longest_prefix(vocabulary, &bytes[at..end], &|id| {
@@ -131,6 +156,30 @@ impl Specials {
             }
         }
         found.sort_unstable_by_key(|(range, _)| range.start);
+        found
+    }
+
+    /// The control and unknown tokens among those that [`partition`](Self::partition) cuts out.
+    pub(super) fn controls(
+        &self,
+        vocabulary: &Vocabulary,
+        text: &str,
+        control: impl Fn(Range<usize>) -> bool,
+    ) -> Vec<(Range<usize>, u32)> {
+        let mut found = self.find(vocabulary, text, control);
+        found.retain(|&(_, id)| is_control(vocabulary, id));
+        found
+    }
+
+    /// Cuts `text` at the special tokens in it, leaving out the white space that they strip. Control and unknown tokens count only where
+    /// `control` says so for the bytes that they would take.
+    pub(super) fn partition(
+        &self,
+        vocabulary: &Vocabulary,
+        text: &str,
+        control: impl Fn(Range<usize>) -> bool,
+    ) -> Vec<Fragment> {
+        let found = self.find(vocabulary, text, control);
         let mut fragments = Vec::with_capacity(2 * found.len() + 1);
         let mut at = 0;
         for (range, id) in found {
@@ -146,11 +195,16 @@ impl Specials {
         fragments
     }
 
+    /// The characters with which control tokens begin and end, up to the first that words have, too.
+    pub(super) fn brackets(&self) -> &[char] {
+        &self.brackets
+    }
+
     /// Where control tokens begin in `text`, whether or not they would be taken, and where the
     /// text ends in the beginning of one; ascending.
     pub(super) fn control_starts(&self, vocabulary: &Vocabulary, text: &str) -> Vec<usize> {
         let bytes = text.as_bytes();
-        let is_control = |id: u32| vocabulary.kind(id) != Kind::UserDefined;
+        let is_control = |id: u32| is_control(vocabulary, id);
         (0..bytes.len())
             .filter(|&at| {
                 let rest = &bytes[at..];
