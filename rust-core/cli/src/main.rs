@@ -9,6 +9,7 @@ mod failure;
 mod inspect;
 mod interrupt;
 mod logging;
+mod panics;
 mod perplexity;
 mod report;
 mod run;
@@ -23,6 +24,7 @@ use clap::Parser;
 use args::{Cli, Command};
 
 fn main() -> ExitCode {
+    panics::install();
     let cli = Cli::parse();
     logging::start();
     let result = match cli.command {
