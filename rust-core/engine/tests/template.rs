@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::sync::LazyLock;
+
 use common::{IM_END, IM_START, bpe, open, tokenizer};
 use dormouse::Error;
 use dormouse::template::{ChatTemplate, Message, RenderOptions, Role, ToolCall};
@@ -486,6 +488,8 @@ fn both_renderings_tell_the_same_time() {
     }
 }
 
+static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| tokenizer(&bpe()).unwrap());
+
 proptest! {
     #[test]
     fn no_message_makes_control_tokens(
@@ -506,10 +510,10 @@ proptest! {
             "(m.content.replace('/', '') if '<' in m.content else '')",
         ]),
     ) {
-        let tokenizer = tokenizer(&bpe()).unwrap();
+        let tokenizer = &*TOKENIZER;
         let typed = pieces.concat();
         let messages = [Message::system(&*typed), Message::user(&*typed), Message::tool("a")];
-        let tokens = tokens_of(&tokenizer, &turn(content), &messages);
+        let tokens = tokens_of(tokenizer, &turn(content), &messages);
         prop_assert_eq!(controls(&tokens), [IM_START, IM_END].repeat(3));
     }
 }
@@ -517,13 +521,13 @@ proptest! {
 proptest! {
     #[test]
     fn honest_messages_give_the_tokens_of_the_rendered_text(text in "[ a-z<|>\\n\u{e9}]{0,40}") {
-        let tokenizer = tokenizer(&bpe()).unwrap();
+        let tokenizer = &*TOKENIZER;
         let template = ChatTemplate::new(CHATML, "", "").unwrap();
         let messages = [Message::user(text), Message::assistant("hello")];
         let options = RenderOptions::default();
         let rendered = template.render(&messages, &options).unwrap();
         prop_assert_eq!(
-            template.render_tokens(&tokenizer, &messages, &options).unwrap(),
+            template.render_tokens(tokenizer, &messages, &options).unwrap(),
             tokenizer.encode(&rendered, special()).unwrap()
         );
     }

@@ -402,3 +402,24 @@ impl ChatTemplate {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_engine_is_an_error_of_the_template() {
+        let panics =
+            || -> Result<()> { on_large_stack(|| std::panic::panic_any("the user's words")) };
+        // On a thread that gets a large stack, and on one that has it.
+        for result in [
+            panics(),
+            crate::threads::on_large_stack("test", panics).unwrap(),
+        ] {
+            let Err(Error::Template { why }) = result else {
+                panic!("{result:?}");
+            };
+            assert_eq!(why, "the template engine cannot do what it asks");
+        }
+    }
+}

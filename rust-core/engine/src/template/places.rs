@@ -26,7 +26,8 @@ pub(super) enum Style {
 /// Pays for `places` of a format, each of which may show any of `values`.
 ///
 /// # Errors
-/// For what cannot be paid, and for a width or precision that is too large.
+/// For what cannot be paid, for a width or precision that is too large, and for a name that
+/// minijinja cannot read.
 pub(super) fn pay_for_places(
     state: &State<'_, '_>,
     format: &str,
@@ -34,6 +35,9 @@ pub(super) fn pay_for_places(
     places: usize,
     values: &[Value],
 ) -> Result<(), Error> {
+    if has_foreign_name(format, style) {
+        return Err(refused("format: a name in a place is not ASCII"));
+    }
     let width = longest_width(format, style);
     if width > MAX_WIDTH {
         return Err(refused("format: a width or precision of more than 999"));
@@ -65,6 +69,40 @@ fn written_bytes(value: &Value) -> Result<usize, Error> {
     Ok(bytes)
 }
 
+/// Whether a name in brackets in a place, as in `%(name)s` and `{0[name]}`, has characters beyond
+/// ASCII, or lacks its end and such come after it. minijinja takes the name byte by byte, and panics
+/// inside of a character with words that quote the whole format.
+fn has_foreign_name(format: &str, style: Style) -> bool {
+    let (begin, open, close) = match style {
+        Style::Percent => (b'%', b'(', b')'),
+        Style::Braces => (b'{', b'[', b']'),
+    };
+    let mut bytes = format.bytes().peekable();
+    while bytes.any(|byte| byte == begin) {
+        if bytes.next_if_eq(&begin).is_some() {
+            continue;
+        }
+        // `{name.name[name].name[name]}`
+        let plain = |byte: &u8| {
+            style == Style::Braces && (byte.is_ascii_alphanumeric() || b"_.".contains(byte))
+        };
+        loop {
+            while bytes.next_if(plain).is_some() {}
+            if bytes.next_if_eq(&open).is_none() {
+                break;
+            }
+            let mut name = bytes.by_ref().take_while(|&byte| byte != close);
+            if !name.all(|byte| byte.is_ascii()) {
+                return true;
+            }
+            if style == Style::Percent {
+                break;
+            }
+        }
+    }
+    false
+}
+
 /// The largest number within a place, but for those in names.
 fn longest_width(format: &str, style: Style) -> usize {
     let (mut longest, mut number) = (0, 0usize);
@@ -93,6 +131,26 @@ fn longest_width(format: &str, style: Style) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_cannot_be_read_are_found() {
+        for (format, style, foreign) in [
+            ("%(é)s", Style::Percent, true),
+            ("%(a é", Style::Percent, true),
+            ("é %d %%(é %(a)s (é) %é", Style::Percent, false),
+            ("%%%(é", Style::Percent, true),
+            ("%(a)(é", Style::Percent, false),
+            ("%", Style::Percent, false),
+            ("{[é]}", Style::Braces, true),
+            ("{a.b[c][é}", Style::Braces, true),
+            ("{0.a[b].c[é]}", Style::Braces, true),
+            ("é {{[é]}} {a[b]} [é] {:é>5} {é[a]}", Style::Braces, false),
+            ("{", Style::Braces, false),
+        ] {
+            let found = has_foreign_name(format, style);
+            assert_eq!(found, foreign, "{format}");
+        }
+    }
 
     #[test]
     fn widths_are_those_of_places() {

@@ -2,6 +2,8 @@
 //! crash and without much memory.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod deep;
 mod reviewed;
 mod spent;

@@ -1,6 +1,13 @@
 //! What reviewers found.
 
-use crate::{fails_soon, often, soon};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dormouse::template::{ChatTemplate, Message, RenderOptions};
+
+use crate::common::{bpe, tokenizer};
+use crate::spent::spent;
+use crate::{MEMORY, fails_soon, often, soon};
 
 /// 900,000 bytes.
 const LONG: &str = "{% set s = 'a' * 900000 %}";
@@ -216,22 +223,6 @@ fn other_templates_are_not_there() {
 }
 
 #[test]
-fn a_panic_of_the_engine_is_an_error_of_the_template() {
-    for source in [
-        "{% for x in [1] %}{{ loop.cycle() }}{% endfor %}",
-        "{% for x in [1] %}{{ loop.cycle(*[]) }}{% endfor %}",
-    ] {
-        // On a thread with a large stack, and on one that gets one.
-        let why = fails_soon(source);
-        assert!(why.contains("cannot do"), "{why}");
-        match crate::render(source) {
-            Err(dormouse::Error::Template { why: elsewhere }) => assert_eq!(elsewhere, why),
-            other => panic!("{other:?}"),
-        }
-    }
-}
-
-#[test]
 fn generation_tags_in_text_stay() {
     assert_eq!(
         soon("{% raw %}{% generation %}{% endraw %}{{ '{% generation %}' }}{% generation %}x{% endgeneration %}")
@@ -271,4 +262,81 @@ fn formats_pay_for_all_that_they_write() {
     let honest =
         "{{ 'In 2024 {0:>5}|{1:.2f}'.format('a', 1.5) }} {{ '%s of 2024: %05d' % ('b', 7) }}";
     assert_eq!(soon(honest).unwrap(), "In 2024     a|1.50 b of 2024: 00007");
+}
+
+/// minijinja would panic, and a panic's words may quote the conversation.
+#[test]
+fn what_the_engine_does_not_survive_is_refused_before() {
+    for source in [
+        "{{ ('%(é' ~ messages[-1].content) % {'a': 1} }}",
+        "{{ '%(é)s' % {'é': 1} }}",
+        "{{ '%(aé'|format(a=1) }}",
+        "{{ '{0[é]}'.format([1]) }}",
+        "{{ ('{a.b[' ~ 'é').format(a=1) }}",
+    ] {
+        let why = fails_soon(source);
+        assert!(why.contains("ASCII"), "{source}: {why}");
+    }
+    for source in [
+        "{% for x in [1] %}{{ loop.cycle() }}{% endfor %}",
+        "{% for x in [1] %}{{ loop.cycle(*[]) }}{% endfor %}",
+        "{% for x in [1] %}{{ loop.cycle(**{}) }}{% endfor %}",
+    ] {
+        let why = fails_soon(source);
+        assert!(why.contains("cycle"), "{source}: {why}");
+    }
+    for (source, expected) in [
+        ("{{ 'é %(a)s é' % {'a': 'ü'} }}", "é ü é"),
+        ("{{ 'é{a[b]:é>3}{{'.format(a={'b': 'c'}) }}", "éééc{"),
+        (
+            "{% for x in [1, 2] %}{{ loop.cycle('a', 'b') }}{% endfor %}",
+            "ab",
+        ),
+    ] {
+        assert_eq!(soon(source).unwrap(), expected, "{source}");
+    }
+}
+
+/// Each time that a macro's tag is passed, its parameters are copied.
+#[test]
+fn macros_have_few_parameters() {
+    let parameters = |count: usize| vec!["a"; count].join(",");
+    let macros = |count: usize, parameters: &str| {
+        let all: String = (0..count)
+            .map(|n| format!("{{%macro m{n}({parameters})%}}{{%endmacro%}}"))
+            .collect();
+        format!(
+            "{{% for i in range(9999) %}}{{%with%}}{{%macro z()%}}{{{{q}}}}{{%endmacro%}}{all}\
+             {{%set q=z%}}{{%endwith%}}{{% endfor %}}"
+        )
+    };
+    for count in [5, 12, 80] {
+        assert!(fails_soon(&macros(count, &parameters(985))).contains("arguments"));
+        // As many as there may be cost no more memory than all else.
+        fails_soon(&macros(count, &parameters(32)));
+    }
+}
+
+/// The second rendering of a conversation with brackets has the time that the first left.
+#[test]
+fn two_renderings_take_the_time_of_one() {
+    let tokenizer = Arc::new(tokenizer(&bpe()).unwrap());
+    for source in [
+        format!(
+            "{{% if '<' not in messages[0].content %}}{}{{% endif %}}",
+            often("x")
+        ),
+        often("x"),
+    ] {
+        let template = ChatTemplate::new(&source, "<s>", "</s>").unwrap();
+        let tokenizer = Arc::clone(&tokenizer);
+        let (result, took, bytes) = spent(move || {
+            let messages = [Message::user("a < b")];
+            template.render_tokens(&tokenizer, &messages, &RenderOptions::default())
+        });
+        let limit = Duration::from_millis(if cfg!(debug_assertions) { 4000 } else { 200 });
+        assert!(took < limit, "{took:?}: {source:.160}");
+        assert!(bytes < MEMORY, "{bytes} bytes: {source:.160}");
+        result.unwrap_err();
+    }
 }
