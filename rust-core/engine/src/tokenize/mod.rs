@@ -13,6 +13,7 @@ mod bpe;
 mod byte_alphabet;
 mod merge;
 mod pre_tokenizer;
+mod prefixes;
 mod roles;
 mod special;
 mod spm;
@@ -143,7 +144,11 @@ impl Tokenizer {
         let algorithm = match pre {
             Some(pre) => Algorithm::Bpe(Box::new(Bpe::from_metadata(metadata, pre, &vocabulary)?)),
             None if model == "bert" => {
-                Algorithm::Wpm(Box::new(Wpm::from_metadata(metadata, roles.unknown)?))
+                Algorithm::Wpm(Box::new(Wpm::from_metadata(
+                    metadata,
+                    &vocabulary,
+                    roles.unknown,
+                )?))
             }
             None => Algorithm::Spm(Box::new(Spm::from_metadata(
                 metadata,
@@ -153,7 +158,7 @@ impl Tokenizer {
         };
         let strips = Strips::from_metadata(metadata, &vocabulary)?;
         Ok(Self {
-            specials: Specials::new(&vocabulary, strips),
+            specials: Specials::new(&vocabulary, strips)?,
             vocabulary,
             algorithm,
             roles,

@@ -8,11 +8,13 @@
 //! White space beside a token goes with it where [`Strips`] says so.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, BinaryHeap};
 use std::ops::Range;
 
+use super::prefixes::{NONE, Prefixes};
 use super::strip::{Strips, is_space};
 use super::vocabulary::{Kind, Vocabulary};
+use crate::error::Result;
 
 /// A part of a text: a special token, or what lies between them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,45 +23,44 @@ pub(super) enum Fragment {
     Token(u32),
 }
 
-/// Whether a special token counts only where control tokens do.
-fn is_control(vocabulary: &Vocabulary, id: u32) -> bool {
-    vocabulary.kind(id) != Kind::UserDefined
-}
-
-/// The tokens that are matched in the text itself, sorted by their bytes.
-pub(super) struct Specials {
-    ids: Box<[u32]>,
-    /// Where the tokens that begin with byte `b` start in `ids`; one entry more as the end.
-    first_byte: Box<[u32]>,
-    strips: Strips,
-    brackets: Box<[char]>,
-}
-
 /// What a token may have at its ends that words do not have; `/` and `_` stand in words of commands
 /// and names.
 fn is_bracket(c: char) -> bool {
     !c.is_alphanumeric() && !c.is_whitespace() && !matches!(c, '/' | '_' | '\u{2581}')
 }
 
+/// The tokens that are matched in the text itself.
+pub(super) struct Specials {
+    /// User-defined tokens.
+    always: Prefixes,
+    /// Control and unknown tokens.
+    control: Prefixes,
+    strips: Strips,
+    brackets: Box<[char]>,
+}
+
+/// A place of the text where a token could stand. The order of the fields is the order in which
+/// places are taken: the longest token first, then the smallest id, then from the left.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting {
+    len: usize,
+    id: Reverse<u32>,
+    at: Reverse<usize>,
+    /// The longest in each of the two sets that could stand here.
+    always: u32,
+    control: u32,
+}
+
 impl Specials {
-    pub(super) fn new(vocabulary: &Vocabulary, strips: Strips) -> Self {
-        let mut ids: Vec<u32> = (0..vocabulary.len() as u32)
-            .filter(|&id| {
-                matches!(
-                    vocabulary.kind(id),
-                    Kind::Control | Kind::Unknown | Kind::UserDefined
-                ) && !vocabulary.piece(id).is_empty()
-            })
-            .collect();
-        ids.sort_by_key(|&id| vocabulary.piece(id).as_bytes());
-        let first_byte = (0..=256)
-            .map(|byte| {
-                ids.partition_point(|&id| usize::from(vocabulary.piece(id).as_bytes()[0]) < byte)
-                    as u32
-            })
-            .collect();
+    /// # Errors
+    /// [`Error::CorruptModel`](crate::Error::CorruptModel) for a special token of more than 16 KiB.
+    pub(super) fn new(vocabulary: &Vocabulary, strips: Strips) -> Result<Self> {
+        let of_kinds = |kinds: &'static [Kind]| {
+            let ids = 0..vocabulary.len() as u32;
+            ids.filter(|&id| kinds.contains(&vocabulary.kind(id)))
+        };
         let mut brackets: Vec<char> = Vec::new();
-        for &id in ids.iter().filter(|&&id| is_control(vocabulary, id)) {
+        for id in of_kinds(&[Kind::Control, Kind::Unknown]) {
             let piece = vocabulary.piece(id);
             let opening = piece.chars().take_while(|&c| is_bracket(c));
             let closing = piece.chars().rev().take_while(|&c| is_bracket(c));
@@ -69,94 +70,77 @@ impl Specials {
                 }
             }
         }
-        Self {
-            ids: ids.into_boxed_slice(),
-            first_byte,
+        Ok(Self {
+            always: Prefixes::new(vocabulary, of_kinds(&[Kind::UserDefined]))?,
+            control: Prefixes::new(vocabulary, of_kinds(&[Kind::Control, Kind::Unknown]))?,
             strips,
             brackets: brackets.into_boxed_slice(),
-        }
-    }
-
-    /// The longest token at the start of `text` that `allowed` lets pass.
-    fn longest_prefix(
-        &self,
-        vocabulary: &Vocabulary,
-        text: &[u8],
-        allowed: &impl Fn(u32) -> bool,
-    ) -> Option<u32> {
-        let first = usize::from(*text.first()?);
-        let mut range =
-            &self.ids[self.first_byte[first] as usize..self.first_byte[first + 1] as usize];
-        let mut best = None;
-        let mut depth = 1;
-        while !range.is_empty() {
-            // Those that end here come first, for a prefix sorts before what it begins.
-            let ended = range.partition_point(|&id| vocabulary.piece(id).len() <= depth);
-            if let Some(&id) = range[..ended].iter().rev().find(|&&id| allowed(id)) {
-                best = Some(id);
-            }
-            let Some(&byte) = text.get(depth) else { break };
-            range = &range[ended..];
-            let low = range.partition_point(|&id| vocabulary.piece(id).as_bytes()[depth] < byte);
-            let high = range.partition_point(|&id| vocabulary.piece(id).as_bytes()[depth] <= byte);
-            range = &range[low..high];
-            depth += 1;
-        }
-        best
+        })
     }
 
     /// The special tokens in `text` and the bytes that they take, with the white space that they
-    /// strip; ascending. Control and unknown tokens count only where `control` says so for the
-    /// bytes that are their own.
+    /// strip; ascending. Control and unknown tokens count only where `control` says so for the bytes
+    /// that are their own, and for some bytes it must say so if it does for these and more behind
+    /// them.
     fn find(
         &self,
         vocabulary: &Vocabulary,
         text: &str,
         control: impl Fn(Range<usize>) -> bool,
-    ) -> Vec<(Range<usize>, u32)> {
+    ) -> BTreeMap<usize, (usize, u32)> {
         let bytes = text.as_bytes();
-        let longest_at = |at: usize, end: usize| {
-            self.longest_prefix(vocabulary, &bytes[at..end], &|id| {
-                vocabulary.kind(id) == Kind::UserDefined
-                    || control(at..at + vocabulary.piece(id).len())
+        let len = |id: u32| vocabulary.piece(id).len();
+        // The longest token of no more than `room` bytes: of the two sets, equal pieces of both
+        // being the one with the greater id.
+        let longest = |at: usize, always: u32, asked: u32, room: usize| {
+            let always = self.always.within(always, |id| len(id) <= room);
+            let asked = self.control.within(asked, |id| {
+                len(id) <= room && control(at..at + len(id))
+            });
+            let of_set = |set: &Prefixes, place| (place != NONE).then(|| set.id(place));
+            let ids = [of_set(&self.always, always), of_set(&self.control, asked)];
+            let (len, id) = ids.into_iter().flatten().map(|id| (len(id), id)).max()?;
+            Some(Waiting {
+                len,
+                id: Reverse(id),
+                at: Reverse(at),
+                always,
+                control: asked,
             })
         };
         // Per place only the longest token waits; a shorter one takes its turn when that fails.
         let mut waiting = BinaryHeap::new();
-        let entry = |id: u32, at: usize| (vocabulary.piece(id).len(), Reverse(id), Reverse(at));
-        for at in 0..bytes.len() {
-            if let Some(id) = longest_at(at, bytes.len()) {
-                waiting.push(entry(id, at));
-            }
+        for (at, rest) in (0..bytes.len()).map(|at| (at, &bytes[at..])) {
+            let always = self.always.longest(vocabulary, rest);
+            let asked = match control(at..at + 1) {
+                true => self.control.longest(vocabulary, rest),
+                false => NONE,
+            };
+            waiting.extend(longest(at, always, asked, rest.len()));
         }
-        let mut found: Vec<(Range<usize>, u32)> = Vec::new();
-        if !waiting.is_empty() {
-            let mut taken = vec![false; bytes.len()];
-            while let Some((len, Reverse(id), Reverse(at))) = waiting.pop() {
-                match taken[at..at + len].iter().position(|&taken| taken) {
-                    None => {
-                        let free = |place: usize| !taken[place] && is_space(bytes[place]);
-                        let (mut start, mut end) = (at, at + len);
-                        while self.strips.before(id) && start > 0 && free(start - 1) {
-                            start -= 1;
-                        }
-                        while self.strips.after(id) && end < bytes.len() && free(end) {
-                            end += 1;
-                        }
-                        taken[start..end].fill(true);
-                        found.push((start..end, id));
-                    }
-                    Some(0) => {}
-                    Some(free) => {
-                        if let Some(id) = longest_at(at, at + free) {
-                            waiting.push(entry(id, at));
-                        }
-                    }
-                }
+        // What is taken: where it begins, where it ends, and by which token.
+        let mut taken: BTreeMap<usize, (usize, u32)> = BTreeMap::new();
+        while let Some(place) = waiting.pop() {
+            let (Reverse(at), Reverse(id)) = (place.at, place.id);
+            let before = taken.range(..=at).next_back().map_or(0, |(_, row)| row.0);
+            if before > at {
+                continue;
             }
+            let behind = taken.range(at..).next().map_or(bytes.len(), |(&at, _)| at);
+            let (mut start, mut end) = (at, at + place.len);
+            if end > behind {
+                waiting.extend(longest(at, place.always, place.control, behind - at));
+                continue;
+            }
+            while self.strips.before(id) && start > before && is_space(bytes[start - 1]) {
+                start -= 1;
+            }
+            while self.strips.after(id) && end < behind && is_space(bytes[end]) {
+                end += 1;
+            }
+            taken.insert(start, (end, id));
         }
-        found.sort_unstable_by_key(|(range, _)| range.start);
-        found
+        taken
     }
 
     /// The control and unknown tokens among those that [`partition`](Self::partition) cuts out.
@@ -166,28 +150,30 @@ impl Specials {
         text: &str,
         control: impl Fn(Range<usize>) -> bool,
     ) -> Vec<(Range<usize>, u32)> {
-        let mut found = self.find(vocabulary, text, control);
-        found.retain(|&(_, id)| is_control(vocabulary, id));
-        found
+        self.find(vocabulary, text, control)
+            .into_iter()
+            .filter(|(_, (_, id))| vocabulary.kind(*id) != Kind::UserDefined)
+            .map(|(start, (end, id))| (start..end, id))
+            .collect()
     }
 
-    /// Cuts `text` at the special tokens in it, leaving out the white space that they strip. Control and unknown tokens count only where
-    /// `control` says so for the bytes that they would take.
+    /// Cuts `text` at the special tokens in it, leaving out the white space that they strip. Control
+    /// and unknown tokens count as in [`find`](Self::find).
     pub(super) fn partition(
         &self,
         vocabulary: &Vocabulary,
         text: &str,
         control: impl Fn(Range<usize>) -> bool,
     ) -> Vec<Fragment> {
-        let found = self.find(vocabulary, text, control);
-        let mut fragments = Vec::with_capacity(2 * found.len() + 1);
+        let taken = self.find(vocabulary, text, control);
+        let mut fragments = Vec::with_capacity(2 * taken.len() + 1);
         let mut at = 0;
-        for (range, id) in found {
-            if range.start > at {
-                fragments.push(Fragment::Text(at..range.start));
+        for (start, (end, id)) in taken {
+            if start > at {
+                fragments.push(Fragment::Text(at..start));
             }
             fragments.push(Fragment::Token(id));
-            at = range.end;
+            at = end;
         }
         if at < text.len() {
             fragments.push(Fragment::Text(at..text.len()));
@@ -204,32 +190,15 @@ impl Specials {
     /// text ends in the beginning of one; ascending.
     pub(super) fn control_starts(&self, vocabulary: &Vocabulary, text: &str) -> Vec<usize> {
         let bytes = text.as_bytes();
-        let is_control = |id: u32| is_control(vocabulary, id);
         (0..bytes.len())
             .filter(|&at| {
                 let rest = &bytes[at..];
-                self.longest_prefix(vocabulary, rest, &is_control).is_some()
-                    || self.begins_one(vocabulary, rest, &is_control)
+                self.control.longest(vocabulary, rest) != NONE
+                    || self.control.begin_with(vocabulary, rest)
             })
             .collect()
     }
-
-    /// Whether `text` as a whole is the beginning of a token that `allowed` lets pass.
-    fn begins_one(
-        &self,
-        vocabulary: &Vocabulary,
-        text: &[u8],
-        allowed: &impl Fn(u32) -> bool,
-    ) -> bool {
-        if text.len() >= vocabulary.longest() {
-            return false;
-        }
-        let from = self
-            .ids
-            .partition_point(|&id| vocabulary.piece(id).as_bytes() < text);
-        self.ids[from..]
-            .iter()
-            .take_while(|&&id| vocabulary.piece(id).as_bytes().starts_with(text))
-            .any(|&id| allowed(id))
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,12 @@ impl Strips {
         Ok(strips)
     }
 
+    /// `before` and `after` are sorted.
+    #[cfg(test)]
+    pub(super) fn of(before: Vec<u32>, after: Vec<u32>) -> Self {
+        Self { before, after }
+    }
+
     /// Whether white space before the token goes with it.
     pub(super) fn before(&self, id: u32) -> bool {
         self.before.binary_search(&id).is_ok()

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use crate::error::{Error, Result};
 use crate::gguf::Metadata;
 
-const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const FREE: u32 = u32::MAX;
 
@@ -88,6 +88,25 @@ impl Vocabulary {
         };
         vocabulary.index();
         Ok(vocabulary)
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(pieces: &[(String, Kind)]) -> Self {
+        let mut text = String::new();
+        let end = |(piece, _): &(String, Kind)| {
+            text.push_str(piece);
+            text.len() as u32
+        };
+        let mut vocabulary = Self {
+            ends: pieces.iter().map(end).collect(),
+            text: text.into_boxed_str(),
+            kinds: pieces.iter().map(|&(_, kind)| kind).collect(),
+            slots: Box::default(),
+            hasher: RandomState::new(),
+            longest: pieces.iter().map(|(piece, _)| piece.len()).max().unwrap_or(0),
+        };
+        vocabulary.index();
+        vocabulary
     }
 
     fn kinds(metadata: &Metadata, count: usize) -> Result<Box<[Kind]>> {

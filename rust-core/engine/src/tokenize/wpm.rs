@@ -9,6 +9,7 @@ use regex_automata::meta::Regex;
 use unicode_normalization::char::decompose_canonical;
 
 use super::pre_tokenizer::compile;
+use super::prefixes::{NONE, Prefixes};
 use super::spm::SPACE;
 use super::vocabulary::Vocabulary;
 use crate::error::{Error, Result};
@@ -34,6 +35,7 @@ const WORDS: [&str; 2] = [
 pub(super) struct Wpm {
     dropped: Regex,
     words: Regex,
+    pieces: Prefixes,
     unknown: u32,
     lowercase: bool,
     strip_accents: bool,
@@ -54,13 +56,18 @@ fn lower(c: char) -> char {
 }
 
 impl Wpm {
-    pub(super) fn from_metadata(metadata: &Metadata, unknown: Option<u32>) -> Result<Self> {
+    pub(super) fn from_metadata(
+        metadata: &Metadata,
+        vocabulary: &Vocabulary,
+        unknown: Option<u32>,
+    ) -> Result<Self> {
         let flag = |name: &str| metadata.bool(&format!("tokenizer.ggml.normalizer.{name}"));
         let lowercase = flag("lowercase")?.unwrap_or(true);
         let strip_accents = flag("strip_accents")?.unwrap_or(lowercase);
         Ok(Self {
             dropped: compile(&[DROPPED[usize::from(strip_accents)]])?,
             words: compile(&WORDS)?,
+            pieces: Prefixes::new(vocabulary, 0..vocabulary.len() as u32)?,
             unknown: unknown.ok_or_else(|| {
                 Error::corrupt(
                     "tokenizer.ggml.unknown_token_id",
@@ -79,7 +86,7 @@ impl Wpm {
             word.clear();
             word.push_str(SPACE);
             word.push_str(&text[found.range()]);
-            self.pieces(vocabulary, &word, out);
+            self.cut(vocabulary, &word, out);
         }
     }
 
@@ -102,21 +109,19 @@ impl Wpm {
         out
     }
 
-    fn pieces(&self, vocabulary: &Vocabulary, word: &str, out: &mut Vec<u32>) {
+    fn cut(&self, vocabulary: &Vocabulary, word: &str, out: &mut Vec<u32>) {
         let before = out.len();
         let bytes = word.as_bytes();
         let mut at = 0;
         while at < bytes.len() {
-            let longest = (at + vocabulary.longest()).min(bytes.len());
-            let found = (at + 1..=longest)
-                .rev()
-                .find_map(|end| Some((end, vocabulary.find(&bytes[at..end])?)));
-            let Some((end, id)) = found else {
+            let found = self.pieces.longest(vocabulary, &bytes[at..]);
+            if found == NONE {
                 out.truncate(before);
                 break;
-            };
+            }
+            let id = self.pieces.id(found);
             out.push(id);
-            at = end;
+            at += vocabulary.piece(id).len();
         }
         if out.len() == before {
             out.push(self.unknown);
