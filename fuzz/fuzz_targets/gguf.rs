@@ -3,7 +3,7 @@
 #![no_main]
 
 use dormouse::gguf::Source;
-use dormouse::model::{ContextOptions, LoadOptions, Model};
+use dormouse::model::{ContextOptions, EmbedOptions, LoadOptions, Model, Pooling};
 use dormouse::template::{Message, RenderOptions};
 use dormouse::tokenize::EncodeOptions;
 use dormouse::{Error, Result};
@@ -29,7 +29,10 @@ fn run(source: &Source) -> Result<()> {
     tokens.truncate(4);
     let mut decoder = model.decoder(&ContextOptions::default())?;
     let mut logits = vec![0.0; decoder.vocab_size()];
-    decoder.forward(&tokens, Some(&mut logits))
+    decoder.forward(&tokens, Some(&mut logits))?;
+    let mut options = EmbedOptions::default();
+    options.pooling = Some(Pooling::Mean);
+    model.embed("ab", &options).map(drop)
 }
 
 fuzz_target!(|bytes: &[u8]| {

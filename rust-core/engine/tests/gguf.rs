@@ -382,6 +382,10 @@ fn tables_that_contradict_themselves_are_refused() {
         .tensor("t", &[1], 0, &[0; 4]);
     refused(opened(twice), "CorruptModel", "t: the tensor stands twice");
     let one = |dims: &[u64], ty| opened(base.clone().tensor("odd", dims, ty, &[0; 64]));
+    let nameless = base.clone().tensor("", &[4], 0, &[0; 16]);
+    refused(opened(nameless), "CorruptModel", "tensor 0: it has no name");
+    let unkeyed = base.clone().u32("", 1).u32("", 2);
+    refused(opened(unkeyed), "CorruptModel", "the empty key: the key");
     refused(one(&[4, 0], 0), "CorruptModel", "odd: a dimension is zero");
     refused(one(&[], 0), "CorruptModel", "odd: 0 dimensions");
     refused(one(&[1; 5], 0), "CorruptModel", "odd: 5 dimensions");

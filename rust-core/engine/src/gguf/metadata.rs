@@ -1,7 +1,6 @@
 //! Key-value metadata of a GGUF file. Arrays stay in the file's bytes and are read on demand:
 //! a vocabulary of 262,144 strings costs nothing here.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::contents::Contents;
@@ -10,6 +9,9 @@ use crate::error::{Error, Result};
 
 /// How deep arrays may lie in arrays; real files use one level.
 const MAX_DEPTH: usize = 4;
+
+/// How many keys there may be; real files have some dozens.
+const MAX_KEYS: usize = 8192;
 
 /// One metadata value.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,7 +45,8 @@ pub struct ArrayRef {
 #[derive(Debug, Clone)]
 pub struct Metadata {
     data: Arc<Contents>,
-    values: BTreeMap<String, Value>,
+    /// In the order of the keys.
+    values: Vec<(String, Value)>,
 }
 
 fn fixed_size(kind: u32) -> Option<usize> {
@@ -65,15 +68,27 @@ impl Metadata {
         reader: &mut Reader<'_>,
         count: usize,
     ) -> Result<Self> {
-        let mut values = BTreeMap::new();
+        if count > MAX_KEYS {
+            let why = format!("{count} keys (at most {MAX_KEYS} are allowed)");
+            return Err(Error::corrupt("metadata count", why));
+        }
+        let mut values = Vec::new();
         for index in 0..count {
             let at = format!("metadata entry {index}");
-            let key = utf8(reader.string_bytes(&at)?, &at)?.to_owned();
-            let kind = reader.u32(&key)?;
-            let value = parse_value(reader, kind, &key)?;
-            if values.insert(key.clone(), value).is_some() {
-                return Err(Error::corrupt(key, "the key stands twice"));
-            }
+            let key = utf8(reader.string_bytes(&at)?, &at)?;
+            let named = if key.is_empty() { at.as_str() } else { key };
+            let kind = reader.u32(named)?;
+            let value = parse_value(reader, kind, named)?;
+            values.push((key.to_owned(), value));
+        }
+        values.shrink_to_fit();
+        values.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        if let Some(pair) = values.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let at = match pair[0].0.as_str() {
+                "" => "the empty key",
+                key => key,
+            };
+            return Err(Error::corrupt(at, "the key stands twice"));
         }
         Ok(Self {
             data: data.clone(),
@@ -88,7 +103,9 @@ impl Metadata {
 
     /// The value of `key`, if it is there.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.values.get(key)
+        let find = |(other, _): &(String, Value)| other.as_str().cmp(key);
+        let at = self.values.binary_search_by(find).ok()?;
+        Some(&self.values[at].1)
     }
 
     fn wrong(key: &str, wanted: &str) -> Error {
@@ -251,6 +268,7 @@ fn skip_array(reader: &mut Reader<'_>, key: &str, depth: usize) -> Result<ArrayR
             .ok_or_else(|| Error::corrupt(key, format!("element type {element} is not known")))?,
     };
     let count = reader.count(least, key)?;
+    reader.add_elements(count, key)?;
     let offset = reader.position();
     match element {
         STRING => {

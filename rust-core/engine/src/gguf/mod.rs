@@ -15,7 +15,6 @@ mod split;
 mod tensor;
 
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 pub use access::FileAccess;
@@ -33,6 +32,10 @@ use source::Opened;
 const MAGIC: &[u8; 4] = b"GGUF";
 const DEFAULT_ALIGNMENT: u64 = 32;
 
+/// Tensors that one file may have. A model with a tensor for each of its many experts has some
+/// 50,000.
+const MAX_TENSORS: usize = 1 << 16;
+
 /// An opened GGUF file, or all files of a split model: metadata, tensor table, and the way to the bytes.
 #[derive(Debug, Clone)]
 pub struct Gguf {
@@ -41,7 +44,8 @@ pub struct Gguf {
     version: u32,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
-    by_name: HashMap<String, usize>,
+    /// Indices of the tensors, in the order of their names.
+    by_name: Vec<u32>,
 }
 
 impl Gguf {
@@ -109,7 +113,10 @@ impl Gguf {
 
     /// The tensor called `name`, if it is there.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        self.by_name.get(name).map(|&index| &self.tensors[index])
+        let tensor = |index: &u32| &self.tensors[*index as usize];
+        let find = |index: &u32| tensor(index).name.as_str().cmp(name);
+        let at = self.by_name.binary_search_by(find).ok()?;
+        Some(tensor(&self.by_name[at]))
     }
 
     /// The file, or the files of a split model in their order.
@@ -138,7 +145,7 @@ struct Head {
     version: u32,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
-    by_name: HashMap<String, usize>,
+    by_name: Vec<u32>,
 }
 
 impl Head {
@@ -167,12 +174,21 @@ impl Head {
         let metadata_count = reader.count(13, "metadata count")?;
         let metadata = Metadata::parse(data, &mut reader, metadata_count)?;
         let tensor_count = reader.check_count(tensor_count, 32, "tensor count")?;
+        if tensor_count > MAX_TENSORS {
+            let why = format!("{tensor_count} tensors (at most {MAX_TENSORS} are allowed)");
+            return Err(Error::corrupt("tensor count", why));
+        }
 
         let alignment = metadata
             .u32("general.alignment")?
             .map_or(DEFAULT_ALIGNMENT, u64::from);
         if !alignment.is_power_of_two() {
             return Err(Error::corrupt("general.alignment", "it is no power of two"));
+        }
+        // A row in memory is larger than in the file, so memory is taken when all are known to be there.
+        let mut ahead = reader.clone();
+        for index in 0..tensor_count {
+            TensorInfo::parse(&mut ahead, index)?;
         }
         let mut tensors = Vec::with_capacity(tensor_count);
         for index in 0..tensor_count {
@@ -181,12 +197,12 @@ impl Head {
         let data_start = (reader.position() as u64)
             .checked_next_multiple_of(alignment)
             .ok_or_else(|| Error::corrupt("header", "the data offset overflows"))?;
-        let mut by_name = HashMap::with_capacity(tensor_count);
-        for (index, tensor) in tensors.iter_mut().enumerate() {
+        for tensor in &mut tensors {
             tensor.place(data_start, alignment, length as u64)?;
-            if by_name.insert(tensor.name.clone(), index).is_some() {
-                return Err(Error::corrupt(&tensor.name, "the tensor stands twice"));
-            }
+        }
+        let by_name = order_by_name(&tensors);
+        if let Some(twice) = twins(&tensors, &by_name) {
+            return Err(Error::corrupt(&twice.name, "the tensor stands twice"));
         }
         check_overlap(&tensors)?;
         Ok(Self {
@@ -198,15 +214,36 @@ impl Head {
     }
 }
 
+/// Indices of `tensors` in the order of their names, equal ones in their own order.
+fn order_by_name(tensors: &[TensorInfo]) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..tensors.len() as u32).collect();
+    order.sort_unstable_by(|&a, &b| {
+        let name = |index: u32| &tensors[index as usize].name;
+        name(a).cmp(name(b)).then(a.cmp(&b))
+    });
+    order
+}
+
+/// The later of two tensors of the same name, if there are such.
+fn twins<'t>(tensors: &'t [TensorInfo], by_name: &[u32]) -> Option<&'t TensorInfo> {
+    let pairs = by_name.windows(2);
+    let mut pairs = pairs.map(|pair| [pair[0], pair[1]].map(|index| &tensors[index as usize]));
+    pairs
+        .find(|[a, b]| a.name == b.name)
+        .map(|[_, later]| later)
+}
+
 /// No two tensors share bytes.
 fn check_overlap(tensors: &[TensorInfo]) -> Result<()> {
-    let mut order: Vec<&TensorInfo> = tensors.iter().collect();
-    order.sort_unstable_by_key(|tensor| (tensor.offset, tensor.bytes));
+    let tensor = |index: u32| &tensors[index as usize];
+    let mut order: Vec<u32> = (0..tensors.len() as u32).collect();
+    order.sort_unstable_by_key(|&index| (tensor(index).offset, tensor(index).bytes, index));
     for pair in order.windows(2) {
+        let (first, second) = (tensor(pair[0]), tensor(pair[1]));
         // Both were found to lie in the file, so this does not overflow.
-        if pair[0].offset + pair[0].bytes > pair[1].offset {
-            let why = format!("its bytes overlap those of {}", pair[0].name);
-            return Err(Error::corrupt(&pair[1].name, why));
+        if first.offset + first.bytes > second.offset {
+            let why = format!("its bytes overlap those of {}", first.name);
+            return Err(Error::corrupt(&second.name, why));
         }
     }
     Ok(())

@@ -4,7 +4,15 @@ use std::cell::Cell;
 
 use crate::error::{Error, Result};
 
+/// How long a file's beginning may be, metadata and tensor table together. Those of large models have
+/// some 20 MiB; walking over gigabytes would only keep the caller.
+pub(super) const MAX_HEAD: usize = 256 << 20;
+
+/// Elements that all arrays of the metadata may have together; large vocabularies come to 2 million.
+pub(super) const MAX_ELEMENTS: usize = 8 << 20;
+
 /// Reads little-endian values from `bytes`, never past their end.
+#[derive(Clone)]
 pub(super) struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -12,6 +20,9 @@ pub(super) struct Reader<'a> {
     length: usize,
     /// Set when bytes are wanted that the file has, but `bytes` has not.
     short: Option<&'a Cell<bool>>,
+    /// What may still be read, in bytes and in elements of arrays.
+    room: usize,
+    elements: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -21,6 +32,8 @@ impl<'a> Reader<'a> {
             at,
             length: bytes.len(),
             short: None,
+            room: usize::MAX,
+            elements: usize::MAX,
         }
     }
 
@@ -30,6 +43,8 @@ impl<'a> Reader<'a> {
         Self {
             length,
             short: Some(short),
+            room: MAX_HEAD,
+            elements: MAX_ELEMENTS,
             ..Self::new(bytes, 0)
         }
     }
@@ -53,6 +68,16 @@ impl<'a> Reader<'a> {
                 ),
             ));
         }
+        if count > self.room {
+            return Err(Error::corrupt(
+                what,
+                format!(
+                    "{count} bytes wanted at offset {}, but metadata and tensor table together may \
+                     have {MAX_HEAD}",
+                    self.at
+                ),
+            ));
+        }
         let Some(slice) = self.bytes.get(self.at..self.at + count) else {
             if let Some(short) = self.short {
                 short.set(true);
@@ -63,7 +88,19 @@ impl<'a> Reader<'a> {
             ));
         };
         self.at += count;
+        self.room -= count;
         Ok(slice)
+    }
+
+    /// Counts the elements of one more array.
+    pub(super) fn add_elements(&mut self, count: usize, what: &str) -> Result<()> {
+        self.elements = self.elements.checked_sub(count).ok_or_else(|| {
+            let why = format!(
+                "an array of {count} elements, but all arrays together may have {MAX_ELEMENTS}"
+            );
+            Error::corrupt(what, why)
+        })?;
+        Ok(())
     }
 
     fn array<const N: usize>(&mut self, what: &str) -> Result<[u8; N]> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::access::FileAccess;
 use super::source::Source;
-use super::{Gguf, TensorInfo};
+use super::{Gguf, TensorInfo, order_by_name, twins};
 use crate::error::{Error, Result};
 
 const NO: &str = "split.no";
@@ -107,6 +107,13 @@ pub(super) fn join(file: Gguf, place: &Place, path: &Path, access: FileAccess) -
         let next = open(no, path)?;
         append(&mut whole, next, total).map_err(|error| inside(path, error))?;
     }
+    whole.by_name = order_by_name(&whole.tensors);
+    if let Some(twice) = twins(&whole.tensors, &whole.by_name) {
+        let earlier = whole.tensors.iter().find(|other| other.name == twice.name);
+        let part = earlier.map_or(0, |earlier| earlier.part);
+        let error = Error::corrupt(&twice.name, format!("part {} has it too", part + 1));
+        return Err(inside(&paths[twice.part], error));
+    }
     let found = whole.tensors.len() as u64;
     if found != total {
         let why = format!("it is {total}, but all parts together have {found} tensors");
@@ -167,14 +174,10 @@ fn append(whole: &mut Gguf, next: Gguf, total: u64) -> Result<()> {
     }
     let part = whole.parts.len();
     whole.parts.extend(next.parts);
-    for tensor in next.tensors {
-        let index = whole.tensors.len();
-        if let Some(earlier) = whole.by_name.insert(tensor.name.clone(), index) {
-            let why = format!("part {} has it too", whole.tensors[earlier].part + 1);
-            return Err(Error::corrupt(tensor.name, why));
-        }
-        whole.tensors.push(TensorInfo { part, ..tensor });
-    }
+    let next = next.tensors.into_iter();
+    whole
+        .tensors
+        .extend(next.map(|tensor| TensorInfo { part, ..tensor }));
     Ok(())
 }
 

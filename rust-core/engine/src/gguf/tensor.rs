@@ -32,7 +32,7 @@ pub struct TensorInfo {
     /// Its name, such as `blk.0.attn_q.weight`.
     pub name: String,
     /// Its dimensions in GGUF order: the first is the one that is contiguous (the columns).
-    pub dims: Vec<u64>,
+    pub dims: Box<[u64]>,
     /// Its element type.
     pub ty: TensorType,
     /// Which part of a split model has it, counted from 0; 0 for a model in one file.
@@ -49,6 +49,9 @@ impl TensorInfo {
         let name = std::str::from_utf8(reader.string_bytes(&at)?)
             .map_err(|_| Error::corrupt(&at, "the name is not UTF-8"))?
             .to_owned();
+        if name.is_empty() {
+            return Err(Error::corrupt(&at, "it has no name"));
+        }
         let n_dims = reader.u32(&name)? as usize;
         if n_dims == 0 || n_dims > MAX_DIMS {
             return Err(Error::corrupt(
@@ -65,7 +68,7 @@ impl TensorInfo {
         let ty = GgmlType::from_id(id).map_or(TensorType::Other(id), TensorType::Known);
         let mut tensor = Self {
             name,
-            dims,
+            dims: dims.into_boxed_slice(),
             ty,
             part: 0,
             offset,

@@ -45,8 +45,9 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::InvalidArgument`] for an empty text, or when neither the file nor `options` says how
-    /// to pool; [`Error::ContextFull`] for a text longer than the model takes, and what
-    /// [`Model::decoder`] returns.
+    /// to pool; [`Error::ContextFull`] for a text longer than the model takes;
+    /// [`Error::CorruptModel`] when the weights give no direction, but zeros or what is no number;
+    /// and what [`Model::decoder`] returns.
     pub fn embed(&self, text: &str, options: &EmbedOptions) -> Result<Vec<f32>> {
         self.embed_until(text, options, &Arc::default())
     }
@@ -106,7 +107,10 @@ impl Model {
         }
         let length = pooled.iter().map(|value| value * value).sum::<f64>().sqrt();
         if !length.is_normal() {
-            return Err(Error::internal("an embedding that is no direction"));
+            return Err(Error::corrupt(
+                "the weights",
+                "the embedding that they give has no direction: it is zero or not finite",
+            ));
         }
         Ok(pooled.iter().map(|value| (value / length) as f32).collect())
     }
