@@ -10,6 +10,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::measure::{Measure, Measured};
 use super::replace::replace;
 use crate::error::{Error, Result};
 use crate::template::{Message, Part, Role, ToolCall};
@@ -75,7 +76,10 @@ pub(super) fn save(path: &Path, messages: &[Message]) -> Result<()> {
         messages: messages.iter().map(SavedMessage::from).collect(),
     };
     replace(path, |file| {
-        let mut writer = BufWriter::new(file);
+        let mut writer = Measured {
+            inner: BufWriter::new(file),
+            measure: Measure::default(),
+        };
         serde_json::to_writer_pretty(&mut writer, &saved)?;
         writer.write_all(b"\n")?;
         writer.flush()
@@ -95,6 +99,7 @@ fn read(path: &Path) -> io::Result<Vec<Message>> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(damaged(format!("larger than {MAX_BYTES} bytes")));
     }
+    Measure::default().add(&bytes)?;
     let header: Header = parse(&bytes)?;
     if header.version != VERSION {
         return Err(damaged(format!(
@@ -290,6 +295,32 @@ mod tests {
         fs::create_dir(folder.file()).unwrap();
         assert!(save(&folder.file(), &messages()).is_err());
         assert_eq!(folder.names(), ["chat.json"]);
+    }
+
+    #[test]
+    fn many_values_are_neither_loaded_nor_saved() {
+        let folder = Folder::new("many-values");
+        save(&folder.file(), &messages()).unwrap();
+        let call = |values: usize| {
+            let zeros = vec![0; values].into();
+            let mut call = messages().remove(2);
+            call.tool_calls[0].arguments = zeros;
+            call
+        };
+        let error = save(&folder.file(), &[call(1 << 18)]).unwrap_err();
+        assert!(error.to_string().contains("save the chat"), "{error}");
+        assert_eq!(load(&folder.file()).unwrap(), messages());
+        assert_eq!(folder.names(), ["chat.json"]);
+        let most = [call((1 << 18) - 32)];
+        save(&folder.file(), &most).unwrap();
+        assert_eq!(load(&folder.file()).unwrap(), most);
+
+        let begin = r#"{"version":1,"messages":[{"role":"assistant","content":[],"tool_calls":[{"name":"x","arguments":"#;
+        for (value, count) in [("0,", 1 << 19), ("{},", 1 << 18), ("[", 1 << 19)] {
+            fs::write(folder.file(), format!("{begin}[{}", value.repeat(count))).unwrap();
+            let reason = reason(&folder.file());
+            assert!(reason.contains("more than 262144 values"), "{reason}");
+        }
     }
 
     #[test]

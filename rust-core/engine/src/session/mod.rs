@@ -32,6 +32,7 @@ mod context;
 mod generation;
 mod history;
 pub(crate) mod language;
+mod measure;
 mod options;
 mod replace;
 mod reply;

@@ -5,12 +5,18 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Names that are tried for the new file: those of processes that were killed may be in the way.
 const TRIES: usize = 100;
 
+/// A file beside the saved one that nobody has written to for so long belongs to a process that was
+/// killed: writing one takes seconds.
+const STALE: Duration = Duration::from_secs(3600);
+
 /// Writes a new file beside `path`, for the owner's eyes only, makes sure that it is on the disk, and
-/// puts it in its place. A device (`/dev/null`) is written to where it is.
+/// puts it in its place. A device (`/dev/null`) is written to where it is, and so is the file that a
+/// link leads to. What earlier processes left beside it when they were killed is removed after an hour.
 pub(super) fn replace(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
@@ -18,6 +24,13 @@ pub(super) fn replace(
     if is_device(path) {
         return write(&mut OpenOptions::new().write(true).open(path)?);
     }
+    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    let path = &match fs::canonicalize(path) {
+        Ok(target) if is_link => target,
+        // A link to nowhere is replaced.
+        _ => path.to_owned(),
+    };
+    remove_stale(path);
     let (beside, mut file) = create_beside(path)?;
     let result = write(&mut file)
         .and_then(|()| file.sync_all())
@@ -40,6 +53,41 @@ fn is_device(path: &Path) -> bool {
 #[cfg(not(unix))]
 fn is_device(_: &Path) -> bool {
     false
+}
+
+/// Whether `beside` is what [`create_beside`] calls a new file for one of the name `name`.
+fn is_beside(beside: &str, name: &str) -> bool {
+    let numbers = beside
+        .strip_prefix('.')
+        .and_then(|rest| rest.strip_prefix(name))
+        .and_then(|rest| rest.strip_prefix('.'))
+        .and_then(|rest| rest.strip_suffix(".tmp"))
+        .and_then(|numbers| numbers.split_once('-'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    numbers.is_some_and(|(process, count)| is_number(process) && is_number(count))
+}
+
+/// Removes what killed processes left of this file. Not more than tidiness, so nothing that fails
+/// here is an error.
+fn remove_stale(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return;
+    };
+    let folder = match folder.as_os_str().is_empty() {
+        true => Path::new("."),
+        false => folder,
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let ours = entry
+            .file_name()
+            .to_str()
+            .is_some_and(|n| is_beside(n, name));
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if ours && age().is_some_and(|age| age > STALE) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// A file that was not there before, so that neither another save nor a link put there is written to.
@@ -127,6 +175,54 @@ mod tests {
         let content = fs::read(&path).unwrap();
         assert_eq!(content, [content[0]; 10_000]);
         assert_eq!(folder.names(), ["file"]);
+    }
+
+    #[test]
+    fn what_was_left_behind_is_removed_once_it_is_old() {
+        let folder = Folder::new("stale");
+        let path = folder.0.join("file");
+        let old = std::time::SystemTime::now() - 2 * STALE;
+        for (name, is_old) in [
+            (".file.17-0.tmp", true),
+            (".file.17-1.tmp", false),
+            (".file.2.17-0.tmp", true),
+            (".file.x-0.tmp", true),
+            ("file.17-0.tmp", true),
+        ] {
+            let file = File::create(folder.0.join(name)).unwrap();
+            if is_old {
+                file.set_modified(old).unwrap();
+            }
+        }
+        replace(&path, |file| file.write_all(b"new")).unwrap();
+        let mut names = folder.names();
+        names.sort();
+        let left = [
+            ".file.17-1.tmp",
+            ".file.2.17-0.tmp",
+            ".file.x-0.tmp",
+            "file",
+            "file.17-0.tmp",
+        ];
+        assert_eq!(names, left);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_stay_and_lead_to_the_new_content() {
+        let folder = Folder::new("link");
+        let (there, link) = (folder.0.join("there"), folder.0.join("link"));
+        fs::create_dir(&there).unwrap();
+        fs::write(there.join("file"), b"old").unwrap();
+        std::os::unix::fs::symlink("there/file", &link).unwrap();
+        replace(&link, |file| file.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(there.join("file")).unwrap(), b"new");
+
+        let nowhere = folder.0.join("nowhere");
+        std::os::unix::fs::symlink("not there", &nowhere).unwrap();
+        replace(&nowhere, |file| file.write_all(b"new")).unwrap();
+        assert_eq!(fs::read(&nowhere).unwrap(), b"new");
     }
 
     #[cfg(target_os = "linux")]
