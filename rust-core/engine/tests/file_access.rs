@@ -208,11 +208,43 @@ fn what_is_read_in_counts_as_memory_that_cannot_be_dropped() {
 
 #[test]
 fn a_file_without_permission_is_an_error() {
-    let scratch = Scratch::with_mode(&file(), 0o000);
-    // The administrator may read it all the same.
-    if File::open(&scratch.0).is_ok() {
-        return;
+    let closed = Scratch::with_mode(&file(), 0o000);
+    let open = Scratch::with_mode(&file(), 0o644);
+    // A thread of its own: what it gives up is gone for good.
+    let refused = std::thread::scope(|scope| {
+        let work = || {
+            // The administrator may read it all the same.
+            if File::open(&closed.0).is_ok() {
+                give_up_privileges();
+            }
+            assert!(File::open(&open.0).is_ok(), "nobody can reach the folder");
+            load(&closed.source(), FileAccess::Auto)
+        };
+        scope.spawn(work).join().unwrap()
+    });
+    match refused {
+        Err(Error::Io { source, .. }) => {
+            assert_eq!(source.kind(), std::io::ErrorKind::PermissionDenied);
+        }
+        other => panic!("{other:?}"),
     }
-    let refused = load(&scratch.source(), FileAccess::Auto);
-    assert!(matches!(refused, Err(Error::Io { .. })), "{refused:?}");
+}
+
+/// Lets the calling thread open files as nobody does, who may read only what all may.
+#[cfg(target_os = "linux")]
+fn give_up_privileges() {
+    const NOBODY: u32 = 65534;
+    // SAFETY: the calls take no pointers, and change the rights of this thread alone.
+    let now = unsafe {
+        libc::setfsgid(NOBODY);
+        libc::setfsuid(NOBODY);
+        // Which changes nothing and tells what it is.
+        libc::setfsuid(u32::MAX)
+    };
+    assert_eq!(now as u32, NOBODY, "the test may not become another user");
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_up_privileges() {
+    panic!("to be run as an ordinary user");
 }
