@@ -79,6 +79,32 @@ fn check(real: Real) {
     }
 }
 
+/// The first tokens of the text, by the exact kernels: near enough to see the promise kept in every run.
+#[test]
+fn smollm2_predicts_the_beginning_in_f32_as_llama_cpp_does_in_f32() {
+    let json = SMOLLM2.json(".perplexity.json");
+    let length = json["beginning"]["tokens"].as_u64().unwrap() as usize;
+    let theirs = json["beginning"]["perplexity_yardstick"].as_f64().unwrap();
+    let window = &ids(&json["tokens"][0])[..length];
+    let model = SMOLLM2.load(|options| {
+        options.kv_type = KvType::F32;
+        options.precision = Precision::F32;
+    });
+    let mut decoder = model.decoder(&ContextOptions::of_length(length)).unwrap();
+    let mut score = Score::default();
+    score_window(&mut *decoder, window, 0, &mut score).unwrap();
+    assert_eq!(score.predicted, length - 1);
+    let ours = score.perplexity().unwrap();
+    println!(
+        "{ours:.4}, llama.cpp {theirs:.4}: {:+.5} %",
+        100.0 * (ours / theirs - 1.0)
+    );
+    assert!(
+        (ours / theirs - 1.0).abs() <= ALLOWED,
+        "{ours}, llama.cpp {theirs}"
+    );
+}
+
 #[test]
 fn smollm2_predicts_a_text_as_llama_cpp_does() {
     check(SMOLLM2);
