@@ -273,6 +273,15 @@ fn after_a_context_shift_the_logits_are_those_of_the_kept_tokens() {
         .map(|&t| t as u32)
         .collect();
     let (kept, rest) = (&tokens[..keep], &tokens[keep + drop..]);
+    let names = value["models"].as_array().unwrap().iter();
+    let mut names: Vec<&str> = names.map(|row| row["file"].as_str().unwrap()).collect();
+    names.sort_unstable();
+    let mut all = tiny::zoo::NAMES.map(|name| format!("{name}-F32"));
+    all.sort_unstable();
+    assert_eq!(
+        names, all,
+        "run fixtures/generate.py --only context-shift: each architecture has a row"
+    );
     for row in value["models"].as_array().unwrap() {
         let name = row["file"].as_str().unwrap();
         let plain = name.strip_suffix("-F32").unwrap();
