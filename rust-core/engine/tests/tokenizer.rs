@@ -3,9 +3,12 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::{IM_END, IM_START, bpe, bpe_parts, bpe_with, spm, spm_parts, spm_with, tokenizer};
 use dormouse::Error;
 use dormouse::gguf::Builder;
+use dormouse::metrics::thread_cpu_time;
 use dormouse::tokenize::{EncodeOptions, Tokenizer};
 use proptest::prelude::*;
 
@@ -102,6 +105,49 @@ fn bos_and_eos_are_added_as_the_metadata_asks() {
         tokenizer(&bpe()).unwrap().encode("", add).unwrap(),
         [0u32; 0]
     );
+}
+
+#[test]
+fn a_long_word_takes_little_time_with_any_vocabulary() {
+    let many = 3000;
+    let runs: Vec<String> = (1..=many).map(|n| "a".repeat(n)).collect();
+    let spm = |kind| {
+        let (mut pieces, mut scores, mut types) = spm_parts();
+        pieces.extend_from_slice(&runs);
+        scores.resize(pieces.len(), -1.0);
+        types.resize(pieces.len(), kind);
+        spm_with(&pieces, &scores, &types)
+    };
+    let wpm = |pieces: &[String]| {
+        let mut all = ["[UNK]", "[CLS]", "[SEP]"].map(String::from).to_vec();
+        all.extend_from_slice(pieces);
+        let mut types = vec![3; 3];
+        types.resize(all.len(), 1);
+        Builder::new()
+            .str("general.architecture", "bert")
+            .str("tokenizer.ggml.model", "bert")
+            .strings("tokenizer.ggml.tokens", &all)
+            .i32s("tokenizer.ggml.token_type", &types)
+            .u32("tokenizer.ggml.unknown_token_id", 0)
+            .u32("tokenizer.ggml.bos_token_id", 1)
+            .u32("tokenizer.ggml.seperator_token_id", 2)
+    };
+    let few = ["\u{2581}a", "a", &*format!("{}b", "a".repeat(10_000))].map(String::from);
+    let text = "a".repeat(100_000);
+    for (what, file, count) in [
+        ("spm, normal", spm(1), 2..=200),
+        ("spm, control", spm(3), 2..=200_000),
+        ("spm, user-defined", spm(4), 34..=34),
+        ("wpm, one long piece", wpm(&few), 100_000..=100_000),
+    ] {
+        let tokenizer = tokenizer(&file).unwrap();
+        let begun = thread_cpu_time();
+        let ids = tokenizer.encode(&text, EncodeOptions::default()).unwrap();
+        let took = thread_cpu_time() - begun;
+        println!("{what}: {} tokens, {took:?}", ids.len());
+        assert!(took < Duration::from_secs(1), "{what}: {took:?}");
+        assert!(count.contains(&ids.len()), "{what}: {}", ids.len());
+    }
 }
 
 /// WordPiece: four special tokens, then words and what continues them.

@@ -143,13 +143,11 @@ impl Tokenizer {
         }
         let algorithm = match pre {
             Some(pre) => Algorithm::Bpe(Box::new(Bpe::from_metadata(metadata, pre, &vocabulary)?)),
-            None if model == "bert" => {
-                Algorithm::Wpm(Box::new(Wpm::from_metadata(
-                    metadata,
-                    &vocabulary,
-                    roles.unknown,
-                )?))
-            }
+            None if model == "bert" => Algorithm::Wpm(Box::new(Wpm::from_metadata(
+                metadata,
+                &vocabulary,
+                roles.unknown,
+            )?)),
             None => Algorithm::Spm(Box::new(Spm::from_metadata(
                 metadata,
                 &vocabulary,

@@ -94,9 +94,9 @@ impl Specials {
         // being the one with the greater id.
         let longest = |at: usize, always: u32, asked: u32, room: usize| {
             let always = self.always.within(always, |id| len(id) <= room);
-            let asked = self.control.within(asked, |id| {
-                len(id) <= room && control(at..at + len(id))
-            });
+            let asked = self
+                .control
+                .within(asked, |id| len(id) <= room && control(at..at + len(id)));
             let of_set = |set: &Prefixes, place| (place != NONE).then(|| set.id(place));
             let ids = [of_set(&self.always, always), of_set(&self.control, asked)];
             let (len, id) = ids.into_iter().flatten().map(|id| (len(id), id)).max()?;

@@ -103,7 +103,11 @@ impl Vocabulary {
             kinds: pieces.iter().map(|&(_, kind)| kind).collect(),
             slots: Box::default(),
             hasher: RandomState::new(),
-            longest: pieces.iter().map(|(piece, _)| piece.len()).max().unwrap_or(0),
+            longest: pieces
+                .iter()
+                .map(|(piece, _)| piece.len())
+                .max()
+                .unwrap_or(0),
         };
         vocabulary.index();
         vocabulary
