@@ -96,8 +96,8 @@ impl Prefixes {
         // Of each piece that the one before begins with, and of itself: its place.
         let mut open: Vec<u32> = Vec::new();
         let mut depths = vec![0u32; self.rows.len()];
-        for at in 0..self.rows.len() {
-            let piece = self.bytes(vocabulary, at as u32);
+        for at in 0..self.rows.len() as u32 {
+            let piece = self.bytes(vocabulary, at);
             while open
                 .last()
                 .is_some_and(|&top| !piece.starts_with(self.bytes(vocabulary, top)))
@@ -115,11 +115,12 @@ impl Prefixes {
                     jump => self.rows[jump as usize].jump,
                 };
                 let alike = depth(parent) - depth(jump) == depth(jump) - depth(beyond);
-                self.rows[at].parent = parent;
-                self.rows[at].jump = if alike { beyond } else { parent };
+                let row = &mut self.rows[at as usize];
+                row.parent = parent;
+                row.jump = if alike { beyond } else { parent };
             }
-            depths[at] = open.len() as u32 + 1;
-            open.push(at as u32);
+            depths[at as usize] = open.len() as u32 + 1;
+            open.push(at);
         }
     }
 

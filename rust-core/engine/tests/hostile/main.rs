@@ -30,7 +30,7 @@ use tiny::{Tiny, Value, f32_bytes};
 const BESIDE: usize = 256 << 10;
 
 /// And all of that together.
-const BESIDE_TOGETHER: usize = 2 << 20;
+const BESIDE_TOGETHER: usize = 512 << 10;
 
 /// No single file may keep us longer.
 const LONGEST: Duration = Duration::from_secs(1);

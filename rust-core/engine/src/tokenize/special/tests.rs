@@ -28,12 +28,12 @@ fn one_by_one(
     for &id in &ids {
         for at in 0..bytes.len() {
             let range = at..at + piece(id).len();
-            let later = |&&other: &&u32| {
+            let later = |&other: &u32| {
                 other > id && piece(other) == piece(id) && counts(other, range.clone())
             };
             if !bytes[at..].starts_with(piece(id))
                 || !counts(id, range.clone())
-                || ids.iter().find(later).is_some()
+                || ids.iter().any(later)
                 || owner[range.clone()].iter().any(Option::is_some)
             {
                 continue;
