@@ -202,7 +202,7 @@ impl<'t> Marks<'t> {
         let mut out = String::with_capacity(text.len());
         for (at, c) in text.char_indices() {
             let starts = starts.next_if_eq(&at).is_some();
-            if starts || (brackets && bracket.contains(&c)) {
+            if starts || (brackets && bracket.binary_search(&c).is_ok()) {
                 out.push(self.mark_of(c)?);
                 self.count += 1;
             } else {

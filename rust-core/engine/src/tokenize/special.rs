@@ -8,7 +8,7 @@
 //! White space beside a token goes with it where [`Strips`] says so.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::ops::Range;
 
 use super::prefixes::{NONE, Prefixes};
@@ -59,22 +59,18 @@ impl Specials {
             let ids = 0..vocabulary.len() as u32;
             ids.filter(|&id| kinds.contains(&vocabulary.kind(id)))
         };
-        let mut brackets: Vec<char> = Vec::new();
+        let mut brackets = BTreeSet::new();
         for id in of_kinds(&[Kind::Control, Kind::Unknown]) {
             let piece = vocabulary.piece(id);
             let opening = piece.chars().take_while(|&c| is_bracket(c));
             let closing = piece.chars().rev().take_while(|&c| is_bracket(c));
-            for c in opening.chain(closing) {
-                if !brackets.contains(&c) {
-                    brackets.push(c);
-                }
-            }
+            brackets.extend(opening.chain(closing));
         }
         Ok(Self {
             always: Prefixes::new(vocabulary, of_kinds(&[Kind::UserDefined]))?,
             control: Prefixes::new(vocabulary, of_kinds(&[Kind::Control, Kind::Unknown]))?,
             strips,
-            brackets: brackets.into_boxed_slice(),
+            brackets: brackets.into_iter().collect(),
         })
     }
 
@@ -181,7 +177,8 @@ impl Specials {
         fragments
     }
 
-    /// The characters with which control tokens begin and end, up to the first that words have, too.
+    /// The characters with which control tokens begin and end, up to the first that words have, too;
+    /// ascending.
     pub(super) fn brackets(&self) -> &[char] {
         &self.brackets
     }
