@@ -345,7 +345,7 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert_eq!(
             error.to_string(),
-            "5 bytes were written for tensor b, which has 33"
+            "invalid argument: 5 bytes were written for tensor b, which has 33"
         );
     }
 }
