@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use dormouse::session::{AnswerStart, CancelHandle};
+use dormouse::session::{AnswerStart, CancelledAnswer, load_messages, save_messages};
 use dormouse::{Chat, Session};
 
 use crate::adapter::ScaledAdapter;
+use crate::call::CallToken;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::messages::Message;
@@ -23,52 +24,28 @@ pub struct ChatHandle {
     chat: Mutex<Option<Chat>>,
     /// What is being started, for whoever cancels meanwhile: one answer, or several when one that
     /// was cancelled is waited for.
-    starts: Mutex<Vec<Arc<Mutex<Start>>>>,
-}
-
-/// An answer that is being started.
-#[derive(Default)]
-struct Start {
-    cancelled: bool,
-    /// None until the chat has taken the messages.
-    answer: Option<CancelHandle>,
-}
-
-impl Start {
-    fn cancel(&mut self) {
-        self.cancelled = true;
-        if let Some(answer) = &self.answer {
-            answer.cancel();
-        }
-    }
+    starts: Mutex<Vec<Arc<CallToken>>>,
+    /// Held while the adapters are changed, so that the last who was not cancelled has the last
+    /// word.
+    adapting: Mutex<()>,
 }
 
 /// Strikes a start off the list when it is over, however it ends.
 struct Listed {
     chat: Arc<ChatHandle>,
-    start: Arc<Mutex<Start>>,
+    token: Arc<CallToken>,
 }
 
 impl Listed {
-    fn new(chat: Arc<ChatHandle>) -> Self {
-        let start = Arc::<Mutex<Start>>::default();
-        lock(&chat.starts).push(start.clone());
-        Self { chat, start }
-    }
-
-    /// Lets the answer be cancelled, which it is at once if that was asked for before.
-    fn begun(&self, answer: CancelHandle) {
-        let mut start = lock(&self.start);
-        if start.cancelled {
-            answer.cancel();
-        }
-        start.answer = Some(answer);
+    fn new(chat: Arc<ChatHandle>, token: Arc<CallToken>) -> Self {
+        lock(&chat.starts).push(token.clone());
+        Self { chat, token }
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        lock(&self.chat.starts).retain(|start| !Arc::ptr_eq(start, &self.start));
+        lock(&self.chat.starts).retain(|token| !Arc::ptr_eq(token, &self.token));
     }
 }
 
@@ -83,15 +60,21 @@ impl ChatHandle {
             session,
             chat: Mutex::new(Some(chat)),
             starts: Mutex::default(),
+            adapting: Mutex::default(),
         })
+    }
+
+    fn check_open(&self) -> Result<()> {
+        // Its model may have been closed, or it broke in a panic.
+        if self.session.is_closed() {
+            return Err(Error::Closed);
+        }
+        Ok(())
     }
 
     fn with<T>(&self, work: impl FnOnce(&mut Chat) -> Result<T>) -> Result<T> {
         guarded(|| {
-            // Its model may have been closed, or it broke in a panic.
-            if self.session.is_closed() {
-                return Err(Error::Closed);
-            }
+            self.check_open()?;
             work(lock(&self.chat).as_mut().ok_or(Error::Closed)?)
         })
     }
@@ -99,10 +82,22 @@ impl ChatHandle {
     /// As [`ChatHandle::with`] for what changes the history: an answer that was cancelled is waited
     /// for, and without the lock, so that who only reads or closes does not wait with it.
     fn change<T>(&self, work: impl FnOnce(&mut Chat) -> Result<T>) -> Result<T> {
-        while let Some(answer) = self.with(|chat| Ok(chat.cancelled_answer()))? {
-            answer.wait();
+        let mut work = Some(work);
+        loop {
+            // The look and the work are under one lock: else somebody could cancel in between,
+            // and the work would do the waiting.
+            let step = self.with(|chat| {
+                if let Some(answer) = chat.try_settle()? {
+                    return Ok(Step::Wait(answer));
+                }
+                let work = work.take().ok_or(Error::Cancelled)?;
+                work(chat).map(Step::Done)
+            })?;
+            match step {
+                Step::Wait(answer) => answer.wait(),
+                Step::Done(done) => return Ok(done),
+            }
         }
-        self.with(work)
     }
 
     /// Starts an answer away from the caller's thread: the template and the tokenizer take their
@@ -110,17 +105,20 @@ impl ChatHandle {
     async fn start(
         self: Arc<Self>,
         settings: ReplySettings,
+        token: Arc<CallToken>,
         begin: impl FnOnce(&mut Chat) -> Result<AnswerStart> + Send + 'static,
     ) -> Result<Arc<Reply>> {
-        let listed = Listed::new(self);
-        offload(move || {
-            let chat = &listed.chat;
+        let listed = Listed::new(self, token.clone());
+        let work = move || {
+            let Listed { chat, token } = &listed;
+            chat.check_open()?;
             let options = settings.to_engine()?;
             let start = chat.change(|chat| {
+                token.check()?;
                 *chat.options_mut() = options;
                 let start = begin(chat)?;
                 // Still under the lock: whoever is told Busy from now on can cancel what it is.
-                listed.begun(start.cancel_handle());
+                token.begun(start.cancel_handle());
                 Ok(start)
             })?;
             let generation = start.run().map_err(|error| match error {
@@ -129,9 +127,15 @@ impl ChatHandle {
                 other => other.into(),
             })?;
             Ok(Reply::new(generation, chat.session.clone()))
-        })
-        .await
+        };
+        token.offload(work).await
     }
+}
+
+/// How far a change has come.
+enum Step<T> {
+    Wait(CancelledAnswer),
+    Done(T),
 }
 
 #[uniffi::export]
@@ -142,13 +146,15 @@ impl ChatHandle {
     /// # Errors
     /// [`Error::Busy`] while another answer runs (one that was cancelled is waited for),
     /// [`Error::ContextFull`], [`Error::Template`], [`Error::InvalidOptions`], [`Error::Closed`];
-    /// the history is then as it was.
+    /// the history is then as it was. [`Error::Cancelled`] when the token is, the answer then being
+    /// one that was cancelled; before it was begun nothing is said.
     pub async fn send(
         self: Arc<Self>,
         messages: Vec<Message>,
         settings: ReplySettings,
+        token: Arc<CallToken>,
     ) -> Result<Arc<Reply>> {
-        self.start(settings, move |chat| {
+        self.start(settings, token, move |chat| {
             let messages = to_engine(messages)?;
             #[cfg(feature = "provoke-panics")]
             for message in &messages {
@@ -163,8 +169,12 @@ impl ChatHandle {
     ///
     /// # Errors
     /// As [`ChatHandle::send`]; [`Error::InvalidOptions`] when there is nothing to answer.
-    pub async fn regenerate(self: Arc<Self>, settings: ReplySettings) -> Result<Arc<Reply>> {
-        self.start(settings, |chat| Ok(chat.begin_regenerate()?))
+    pub async fn regenerate(
+        self: Arc<Self>,
+        settings: ReplySettings,
+        token: Arc<CallToken>,
+    ) -> Result<Arc<Reply>> {
+        self.start(settings, token, |chat| Ok(chat.begin_regenerate()?))
             .await
     }
 
@@ -178,8 +188,9 @@ impl ChatHandle {
         index: u32,
         message: Message,
         settings: ReplySettings,
+        token: Arc<CallToken>,
     ) -> Result<Arc<Reply>> {
-        self.start(settings, move |chat| {
+        self.start(settings, token, move |chat| {
             Ok(chat.begin_edit(index as usize, message.try_into()?)?)
         })
         .await
@@ -226,19 +237,26 @@ impl ChatHandle {
     ///
     /// # Errors
     /// [`Error::Busy`] while an answer runs, [`Error::InvalidOptions`] for an adapter of another
-    /// model or a scale that is no number, [`Error::Closed`], also for an adapter that is. The
-    /// former adapters then stay.
-    pub async fn set_adapters(self: Arc<Self>, adapters: Vec<ScaledAdapter>) -> Result<()> {
-        offload(move || {
-            self.change(|chat| Ok(chat.settle()?))?;
+    /// model or a scale that is no number, [`Error::Cancelled`], [`Error::Closed`], also for an
+    /// adapter that is. The former adapters then stay.
+    pub async fn set_adapters(
+        self: Arc<Self>,
+        adapters: Vec<ScaledAdapter>,
+        token: Arc<CallToken>,
+    ) -> Result<()> {
+        let theirs = token.clone();
+        let work = move || {
+            self.change(|_| Ok(()))?;
             let adapters: Vec<_> = adapters
                 .iter()
                 .map(ScaledAdapter::to_engine)
                 .collect::<Result<_>>()?;
-            // Without the lock, as it may wait for a step of another chat.
+            // Without the chat's lock, as it may wait for a step of another chat.
+            let _one_at_a_time = lock(&self.adapting);
+            theirs.commit()?;
             Ok(self.session.set_adapters(&adapters)?)
-        })
-        .await
+        };
+        token.offload(work).await
     }
 
     /// Writes the history to a file, which is replaced as a whole or left as it is.
@@ -246,16 +264,30 @@ impl ChatHandle {
     /// # Errors
     /// [`Error::Io`], [`Error::NotFound`] when its folder is not there, [`Error::Closed`].
     pub async fn save(self: Arc<Self>, path: String) -> Result<()> {
-        offload(move || self.with(|chat| Ok(chat.save(Path::new(&path))?))).await
+        offload(move || {
+            let messages = self.with(|chat| Ok(chat.messages()))?;
+            Ok(save_messages(Path::new(&path), &messages)?)
+        })
+        .await
     }
 
     /// Replaces the history by that of a file which [`ChatHandle::save`] wrote.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Io`] for a file that is no saved chat, [`Error::Busy`] while
-    /// an answer runs, [`Error::Closed`]. The history is then as it was.
-    pub async fn restore(self: Arc<Self>, path: String) -> Result<()> {
-        offload(move || self.change(|chat| Ok(chat.load(Path::new(&path))?))).await
+    /// an answer runs, [`Error::Cancelled`], [`Error::Closed`]. The history is then as it was.
+    pub async fn restore(self: Arc<Self>, path: String, token: Arc<CallToken>) -> Result<()> {
+        let theirs = token.clone();
+        let work = move || {
+            // Nothing is read for nothing: an answer that runs will run for longer.
+            self.change(|_| Ok(()))?;
+            let messages = load_messages(Path::new(&path))?;
+            self.change(|chat| {
+                theirs.commit()?;
+                Ok(chat.set_messages(messages)?)
+            })
+        };
+        token.offload(work).await
     }
 
     /// Tokens that the context holds.
@@ -275,7 +307,7 @@ impl ChatHandle {
     /// as soon as it begins.
     pub fn cancel(&self) {
         for start in lock(&self.starts).iter() {
-            lock(start).cancel();
+            start.cancel_answer();
         }
         self.session.cancel();
     }

@@ -8,6 +8,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod adapter;
+mod call;
 mod chat;
 mod embed;
 mod error;
@@ -27,6 +28,7 @@ mod provoke;
 mod reply;
 
 pub use adapter::{AdapterHandle, ScaledAdapter};
+pub use call::CallToken;
 pub use chat::ChatHandle;
 pub use embed::{EmbedTask, Pooling};
 pub use error::Failure;

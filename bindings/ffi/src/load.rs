@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
+use dormouse::gguf::Gguf;
 use dormouse::model::Model;
 
 use crate::error::{Error, Result};
@@ -13,6 +14,7 @@ use crate::guard::guarded;
 use crate::model::ModelHandle;
 use crate::offload;
 use crate::options::{LoadSettings, ModelSource};
+use crate::plan;
 
 /// A model being loaded. Dropping it cancels.
 #[derive(uniffi::Object)]
@@ -72,7 +74,12 @@ pub fn begin_load(source: ModelSource, settings: LoadSettings) -> Result<Arc<Loa
                         ControlFlow::Continue(())
                     }
                 };
-                let mut model = Model::load_watched(&source, options, &mut watch)?;
+                if watch(0.0).is_break() {
+                    return Err(Error::Cancelled);
+                }
+                let gguf = Gguf::open_as(&source, options.file_access)?;
+                plan::check(&gguf, &settings)?.within(settings.memory_budget)?;
+                let mut model = Model::load_opened(gguf, options, &mut watch)?;
                 if let Some(template) = &settings.chat_template {
                     model = model.with_template(template)?;
                 }

@@ -7,6 +7,7 @@ use dormouse::tokenize::EncodeOptions;
 use dormouse::{Chat, GenerateOptions, Session};
 
 use crate::adapter::AdapterHandle;
+use crate::call::CallToken;
 use crate::chat::ChatHandle;
 use crate::embed::{self, EmbedTask, Pooling};
 use crate::error::{Error, Result};
@@ -215,13 +216,17 @@ impl ModelHandle {
     ///
     /// # Errors
     /// [`Error::InvalidOptions`] for an empty prompt or settings outside their range;
-    /// [`Error::ContextFull`] when it does not fit; [`Error::OutOfMemory`]; [`Error::Closed`].
+    /// [`Error::ContextFull`] when it does not fit; [`Error::OutOfMemory`]; [`Error::Cancelled`];
+    /// [`Error::Closed`].
     pub async fn complete(
         self: Arc<Self>,
         prompt: String,
         settings: ReplySettings,
+        token: Arc<CallToken>,
     ) -> Result<Arc<Reply>> {
-        offload(move || {
+        let theirs = token.clone();
+        let work = move || {
+            self.model()?;
             #[cfg_attr(not(feature = "provoke-panics"), expect(unused_mut))]
             let mut options = settings.to_engine()?;
             #[cfg(feature = "provoke-panics")]
@@ -232,9 +237,10 @@ impl ModelHandle {
                 when_full: WhenFull::Stop,
             })?;
             let generation = session.complete(prompt, &options)?;
+            theirs.begun(generation.cancel_handle());
             Ok(Reply::new(generation, session))
-        })
-        .await
+        };
+        token.offload(work).await
     }
 
     /// Starts to compute a text's embedding: a vector of as many values as the hidden state is wide,

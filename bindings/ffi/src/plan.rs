@@ -5,7 +5,7 @@ use dormouse::metrics::available_memory;
 use dormouse::model::{Fits, KvType, MemoryPlan, memory_plan};
 use dormouse::template::ChatTemplate;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::offload::offload;
 use crate::options::{LoadSettings, ModelSource, context};
 
@@ -66,6 +66,33 @@ fn needs(plan: &MemoryPlan) -> MemoryNeeds {
     }
 }
 
+/// What is wrong with `settings` for this file, in the order in which `plan` and `load` both tell it.
+///
+/// # Errors
+/// [`Error::Template`], [`Error::InvalidOptions`] for the context length; those of the file.
+pub(crate) fn check(gguf: &Gguf, settings: &LoadSettings) -> Result<Checked> {
+    if let Some(template) = &settings.chat_template {
+        ChatTemplate::new(template, "", "")?;
+    }
+    let context = context(settings.context_length);
+    Ok(Checked(memory_plan(gguf, &context, KvType::default())?))
+}
+
+/// What settings come to that have nothing wrong with them.
+pub(crate) struct Checked(MemoryPlan);
+
+impl Checked {
+    /// # Errors
+    /// [`Error::OutOfMemory`] when the model and one chat take more than `budget` bytes.
+    pub(crate) fn within(&self, budget: Option<u64>) -> Result<()> {
+        let needed = self.0.total();
+        match budget {
+            Some(budget) if needed > budget => Err(Error::OutOfMemory { needed, budget }),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What a plan comes to under a budget and what the system can give, both in bytes.
 fn judge(plan: &MemoryPlan, budget: Option<u64>, available: Option<u64>) -> Plan {
     let needs = needs(plan);
@@ -100,10 +127,7 @@ pub async fn plan(source: ModelSource, settings: LoadSettings) -> Result<Plan> {
     offload(move || {
         let options = settings.to_engine()?;
         let gguf = Gguf::open_as(&source.open()?, options.file_access)?;
-        if let Some(template) = &settings.chat_template {
-            ChatTemplate::new(template, "", "")?;
-        }
-        let plan = memory_plan(&gguf, &context(settings.context_length), KvType::default())?;
+        let Checked(plan) = check(&gguf, &settings)?;
         Ok(judge(&plan, settings.memory_budget, available_memory()))
     })
     .await

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use common::{greedy, load, message, tiny_models};
-use dormouse_ffi::{ChatSettings, Event, Role, WhenFull};
+use dormouse_ffi::{CallToken, ChatSettings, Event, Role, WhenFull};
 #[cfg(feature = "provoke-panics")]
 use dormouse_ffi::{LogLevel, LogSink, LogSinkError};
 use jni::objects::JString;
@@ -194,9 +194,11 @@ fn replies_call_back_on_few_threads_known_to_the_vm(vm: &JavaVM) {
         .unwrap();
     for _ in 0..100 {
         wait(vm, &seen, model.tokenize("one two three".into(), false)).unwrap();
-        let sent = chat
-            .clone()
-            .send(vec![message(Role::User, "think")], greedy());
+        let sent = chat.clone().send(
+            vec![message(Role::User, "think")],
+            greedy(),
+            CallToken::new(),
+        );
         let reply = wait(vm, &seen, sent).unwrap();
         let over = |events: &[Event]| matches!(events.last(), Some(Event::Done { .. }));
         while !over(&wait(vm, &seen, reply.next()).unwrap()) {}
@@ -231,7 +233,9 @@ fn panics_are_logged_on_threads_known_to_the_vm(vm: &JavaVM) {
         let reply = wait(
             vm,
             &Arc::default(),
-            model.clone().complete(text.into(), greedy()),
+            model
+                .clone()
+                .complete(text.into(), greedy(), CallToken::new()),
         );
         assert!(reply.unwrap().await_events().is_err());
     }

@@ -3,8 +3,12 @@
 
 mod common;
 
+use std::future::Future;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::time::Duration;
 
 use common::{
     block_on, chat, finish, greedy, load, load_settings, message, scripted, send, source,
@@ -13,8 +17,8 @@ use common::{
 use dormouse::gguf::Source;
 use dormouse::model::{EmbedOptions, LoadOptions, Model};
 use dormouse_ffi::{
-    AdapterHandle, ChatHandle, Failure, FileAccess, LoadSettings, MemoryNeeds, ModelHandle, Plan,
-    Pooling, Role, ScaledAdapter, plan,
+    AdapterHandle, CallToken, ChatHandle, Failure, FileAccess, LoadSettings, MemoryNeeds,
+    ModelHandle, Plan, Pooling, Role, ScaledAdapter, plan,
 };
 
 fn tiny() -> Arc<ModelHandle> {
@@ -134,7 +138,10 @@ fn set(chat: &Arc<ChatHandle>, adapters: &[(&Arc<AdapterHandle>, f32)]) -> Resul
         adapter: adapter.clone(),
         scale,
     });
-    block_on(chat.clone().set_adapters(adapters.collect()))
+    block_on(
+        chat.clone()
+            .set_adapters(adapters.collect(), CallToken::new()),
+    )
 }
 
 /// What a chat that has said nothing yet answers.
@@ -142,7 +149,7 @@ fn answer(chat: &Arc<ChatHandle>) -> String {
     let mut settings = greedy();
     settings.max_tokens = Some(24);
     let messages = vec![message(Role::User, "Why do dormice sleep?")];
-    let reply = block_on(chat.clone().send(messages, settings)).unwrap();
+    let reply = block_on(chat.clone().send(messages, settings, CallToken::new())).unwrap();
     let text = finish(&reply).unwrap().0;
     chat.reset().unwrap();
     text
@@ -228,6 +235,41 @@ fn adapters_are_not_changed_while_the_chat_answers_or_when_it_is_closed() {
     let file = source(&tiny_models().join("adapter.gguf"));
     let closed = block_on(model.load_adapter(file)).map(drop);
     assert!(matches!(closed, Err(Failure::Closed)), "{closed:?}");
+}
+
+#[test]
+fn adapters_of_a_call_that_was_given_up_are_not_set_later() {
+    let model = tiny();
+    let chat = chat(&model);
+    let plain = answer(&chat);
+    let adapter = adapter(&model);
+    let set_then = |then: &dyn Fn(&CallToken)| {
+        // One that was cancelled while it starts has to be waited for.
+        let text = "never too much. ".repeat(2_000);
+        let start = CallToken::new();
+        let mut context = Context::from_waker(Waker::noop());
+        let messages = vec![message(Role::User, &text)];
+        let mut sending = pin!(chat.clone().send(messages, greedy(), start.clone()));
+        assert!(sending.as_mut().poll(&mut context).is_pending());
+        while !matches!(chat.reset(), Err(Failure::Busy)) {}
+        start.cancel();
+        let token = CallToken::new();
+        let scaled = vec![ScaledAdapter {
+            adapter: adapter.clone(),
+            scale: 1.0,
+        }];
+        let mut setting = pin!(chat.clone().set_adapters(scaled, token.clone()));
+        assert!(setting.as_mut().poll(&mut context).is_pending());
+        then(&token);
+    };
+    for then in [&|token: &CallToken| token.cancel(), &|_: &CallToken| {}] as [&dyn Fn(&_); 2] {
+        set_then(then);
+        while Arc::strong_count(&chat) > 1 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        chat.reset().unwrap();
+        assert_eq!(answer(&chat), plain);
+    }
 }
 
 fn needs(path: &Path, access: FileAccess) -> MemoryNeeds {

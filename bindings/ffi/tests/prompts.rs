@@ -10,8 +10,8 @@ use common::{
     tiny_models, try_load,
 };
 use dormouse_ffi::{
-    ChatHandle, ChatSettings, Event, Failure, FinishReason, LoadSettings, ModelHandle, Part, Reply,
-    Role, WhenFull,
+    CallToken, ChatHandle, ChatSettings, Event, Failure, FinishReason, LoadSettings, ModelHandle,
+    Part, Reply, Role, WhenFull,
 };
 
 fn tiny() -> Arc<ModelHandle> {
@@ -21,7 +21,11 @@ fn tiny() -> Arc<ModelHandle> {
 fn complete(model: &Arc<ModelHandle>, prompt: &str) -> Result<Arc<Reply>, Failure> {
     let mut settings = greedy();
     settings.max_tokens = Some(1);
-    block_on(model.clone().complete(prompt.to_owned(), settings))
+    block_on(
+        model
+            .clone()
+            .complete(prompt.to_owned(), settings, CallToken::new()),
+    )
 }
 
 /// The tokens of a reply's prompt.
@@ -40,7 +44,7 @@ fn sent_tokens(model: &ModelHandle, text: &str) -> u64 {
     let mut settings = greedy();
     settings.max_tokens = Some(1);
     let messages = vec![message(Role::User, text)];
-    prompt_tokens(&block_on(chat(model).send(messages, settings)).unwrap())
+    prompt_tokens(&block_on(chat(model).send(messages, settings, CallToken::new())).unwrap())
 }
 
 fn tokens(model: &ModelHandle, text: &str, special: bool) -> u64 {
@@ -57,7 +61,7 @@ fn an_empty_prompt_is_refused_and_an_empty_message_answered() {
         "{refused:?}"
     );
     let chat = chat(&model);
-    let nothing = block_on(chat.clone().send(Vec::new(), greedy())).map(drop);
+    let nothing = block_on(chat.clone().send(Vec::new(), greedy(), CallToken::new())).map(drop);
     assert!(
         matches!(nothing, Err(Failure::InvalidOptions { .. })),
         "{nothing:?}"
@@ -69,7 +73,11 @@ fn an_empty_prompt_is_refused_and_an_empty_message_answered() {
         content: Vec::new(),
         ..no_parts
     };
-    let reply = block_on(chat.clone().send(vec![no_parts], greedy())).unwrap();
+    let reply = block_on(
+        chat.clone()
+            .send(vec![no_parts], greedy(), CallToken::new()),
+    )
+    .unwrap();
     assert_eq!(finish(&reply).unwrap().1, FinishReason::EndOfTurn);
     assert_eq!(chat.messages().unwrap().len(), 4);
 }
@@ -96,7 +104,7 @@ fn special_tokens_are_control_tokens_in_a_prompt_and_text_in_a_message() {
     let mut settings = greedy();
     settings.max_tokens = Some(1);
     let messages = vec![message(Role::User, typed)];
-    finish(&block_on(chat.clone().send(messages, settings)).unwrap()).unwrap();
+    finish(&block_on(chat.clone().send(messages, settings, CallToken::new())).unwrap()).unwrap();
     assert!(
         matches!(&chat.messages().unwrap()[0].content[0], Part::Text { text } if text == typed)
     );

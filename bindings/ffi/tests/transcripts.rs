@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use common::{block_on, greedy, load, message, tiny_models};
 use dormouse_ffi::{
-    ChatHandle, ChatSettings, Event, Failure, ModelHandle, Part, Reply, ReplySettings, Role, Tool,
-    WhenFull,
+    CallToken, ChatHandle, ChatSettings, Event, Failure, ModelHandle, Part, Reply, ReplySettings,
+    Role, Tool, WhenFull,
 };
 use serde_json::{Value, json};
 
@@ -100,17 +100,31 @@ fn start(
     let settings = settings(&turn["options"]);
     let text = turn["text"].as_str().unwrap_or_default();
     match turn["action"].as_str().unwrap() {
-        "send" => block_on(chat.clone().send(vec![message(Role::User, text)], settings)),
-        "tool" => block_on(chat.clone().send(vec![message(Role::Tool, text)], settings)),
-        "regenerate" => block_on(chat.clone().regenerate(settings)),
+        "send" => block_on(chat.clone().send(
+            vec![message(Role::User, text)],
+            settings,
+            CallToken::new(),
+        )),
+        "tool" => block_on(chat.clone().send(
+            vec![message(Role::Tool, text)],
+            settings,
+            CallToken::new(),
+        )),
+        "regenerate" => block_on(chat.clone().regenerate(settings, CallToken::new())),
         "edit" => {
             let index = u32::try_from(turn["index"].as_u64().unwrap()).unwrap();
-            block_on(
-                chat.clone()
-                    .edit(index, message(Role::User, text), settings),
-            )
+            block_on(chat.clone().edit(
+                index,
+                message(Role::User, text),
+                settings,
+                CallToken::new(),
+            ))
         }
-        "complete" => block_on(model.clone().complete(text.to_owned(), settings)),
+        "complete" => block_on(
+            model
+                .clone()
+                .complete(text.to_owned(), settings, CallToken::new()),
+        ),
         other => panic!("unknown action {other}"),
     }
 }

@@ -76,8 +76,9 @@ public final class Chat: Sendable {
   /// Adds several messages, as the results of tools, and streams the answer to them. As
   /// `send(_:options:)` of a text.
   public func send(_ messages: [Message], options: ReplyOptions? = nil) -> ReplyStream {
-    stream(options) { chat, settings in
-      try await chat.handle.send(messages: messages.map(\.generated), settings: settings)
+    stream(options) { chat, settings, call in
+      try await chat.handle.send(
+        messages: messages.map(\.generated), settings: settings, token: call)
     }
   }
 
@@ -86,8 +87,8 @@ public final class Chat: Sendable {
   /// - Returns: The events, as of `send(_:options:)` of a text; it also throws
   ///   ``DormouseError/invalidOptions(what:)`` when there is nothing to answer.
   public func regenerate(options: ReplyOptions? = nil) -> ReplyStream {
-    stream(options) { chat, settings in
-      try await chat.handle.regenerate(settings: settings)
+    stream(options) { chat, settings, call in
+      try await chat.handle.regenerate(settings: settings, token: call)
     }
   }
 
@@ -103,9 +104,10 @@ public final class Chat: Sendable {
   /// Replaces the user's message at `index` of ``messages``, drops all after it and streams the
   /// answer. As ``edit(_:text:options:)``.
   public func edit(_ index: Int, message: Message, options: ReplyOptions? = nil) -> ReplyStream {
-    stream(options) { chat, settings in
+    stream(options) { chat, settings, call in
       try await chat.handle.edit(
-        index: try natural(index, "the index"), message: message.generated, settings: settings)
+        index: try natural(index, "the index"), message: message.generated, settings: settings,
+        token: call)
     }
   }
 
@@ -124,10 +126,29 @@ public final class Chat: Sendable {
 
   private func stream(
     _ options: ReplyOptions?,
-    _ start: @escaping @Sendable (Chat, ReplySettings) async throws -> DormouseGenerated.Reply
+    _ start:
+      @escaping @Sendable (Chat, ReplySettings, CallToken) async throws -> DormouseGenerated.Reply
   ) -> ReplyStream {
     let options = options ?? reply
-    return ReplyStream { [self] in try await start(self, try options.generated()) }
+    return ReplyStream { [self] call in
+      // Whatever else is wrong with the call.
+      if handle.isClosed() { throw DormouseError.closed }
+      return try await start(self, try options.generated(), call)
+    }
+  }
+
+  /// Runs a call that its task ends: to cancel a task does not end a native call by itself.
+  private func ending<T: Sendable>(
+    _ work: @escaping @Sendable (CallToken) async throws -> T
+  ) async throws -> T {
+    try await translated {
+      let call = CallToken()
+      return try await withTaskCancellationHandler {
+        try await work(call)
+      } onCancel: {
+        call.cancel()
+      }
+    }
   }
 
   /// The history, an answer that is being computed as far as it has come; one that is being started
@@ -168,10 +189,11 @@ public final class Chat: Sendable {
   ///
   /// - Throws: ``DormouseError/busy`` while an answer runs; ``DormouseError/invalidOptions(what:)``
   ///   for an adapter that was opened for another model, if one of the same file, or a scale that is
-  ///   no number; ``DormouseError/closed``, also when an adapter is. The former adapters then stay.
+  ///   no number; ``DormouseError/closed``, also when an adapter is; `CancellationError` when the task
+  ///   was cancelled before. The former adapters then stay.
   public func setAdapters(_ adapters: [AdapterScale]) async throws {
-    try await translated { [self] in
-      try await handle.setAdapters(adapters: adapters.map(\.generated))
+    try await ending { [self] call in
+      try await handle.setAdapters(adapters: adapters.map(\.generated), token: call)
     }
   }
 
@@ -191,10 +213,11 @@ public final class Chat: Sendable {
   /// Replaces the history by that of a file which `save(to:)` wrote.
   ///
   /// - Throws: ``DormouseError/notFound(what:)``; ``DormouseError/io(what:code:)`` for a file that
-  ///   is no saved chat; ``DormouseError/busy`` while an answer runs; ``DormouseError/closed``. The
-  ///   history is then as it was.
+  ///   is no saved chat, as is a pipe or a device; ``DormouseError/busy`` while an answer runs;
+  ///   ``DormouseError/closed``; `CancellationError` when the task was cancelled before. The history
+  ///   is then as it was.
   public func restore(from path: String) async throws {
-    try await translated { [self] in try await handle.restore(path: path) }
+    try await ending { [self] call in try await handle.restore(path: path, token: call) }
   }
 
   /// Replaces the history by that of a file. As `restore(from:)` of a path.
@@ -222,8 +245,9 @@ public final class Chat: Sendable {
 
   /// Cancels the answer that runs and gives the memory back.
   ///
-  /// It waits for what is being computed, at most one layer. From then on every call fails with
-  /// ``DormouseError/closed``; to close again does nothing.
+  /// It waits for what is being computed, at most one layer. The stream of an answer that runs ends
+  /// with ``FinishReason/cancelled``, that of one that is only being started throws
+  /// ``DormouseError/closed``, as from then on every call does; to close again does nothing.
   public func close() {
     handle.close()
   }

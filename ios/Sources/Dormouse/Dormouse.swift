@@ -21,7 +21,9 @@ public enum Dormouse {
   ///   - options: The options that it would be loaded with.
   /// - Returns: Whether it fits, with the bytes that it takes.
   /// - Throws: ``DormouseError`` for a file whose header cannot be read, or whose architecture is not
-  ///   known; what only loading finds, such as a missing tensor, is for `load` to tell;
+  ///   known; ``DormouseError/template(why:)`` when ``LoadOptions/chatTemplate`` is none;
+  ///   ``DormouseError/invalidOptions(what:)`` for an option outside its range; what only loading
+  ///   finds, such as a missing tensor, is for `load` to tell;
   ///   `CancellationError` in a task that was cancelled before.
   public static func plan(_ source: ModelSource, options: LoadOptions = LoadOptions()) async throws
     -> Plan

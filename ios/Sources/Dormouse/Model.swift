@@ -45,8 +45,11 @@ public final class Model: Sendable {
   ///   ``DormouseError/invalidOptions(what:)``, ``DormouseError/contextFull(used:max:)``,
   ///   ``DormouseError/outOfMemory(needed:budget:)`` or ``DormouseError/closed``.
   public func complete(_ prompt: String, options: ReplyOptions = ReplyOptions()) -> ReplyStream {
-    ReplyStream { [self] in
-      try await handle.complete(prompt: prompt, settings: try options.generated())
+    ReplyStream { [self] call in
+      // Whatever else is wrong with the call.
+      if handle.isClosed() { throw DormouseError.closed }
+      return try await handle.complete(
+        prompt: prompt, settings: try options.generated(), token: call)
     }
   }
 

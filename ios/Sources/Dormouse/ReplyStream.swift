@@ -14,7 +14,7 @@ public struct ReplyStream: AsyncSequence, Sendable {
   /// What the stream gives.
   public typealias Element = Event
 
-  let start: @Sendable () async throws -> any ReplyProtocol
+  let start: @Sendable (CallToken) async throws -> any ReplyProtocol
 
   /// Makes an iteration, which starts the reply when the first event is asked for.
   public func makeAsyncIterator() -> Iterator {
@@ -38,10 +38,20 @@ public struct ReplyStream: AsyncSequence, Sendable {
 extension ReplyStream {
   /// All of the reply at once.
   func whole() async throws -> Reply {
+    let events = makeAsyncIterator()
+    // Between two events, too.
+    return try await withTaskCancellationHandler {
+      try await Self.whole(of: events)
+    } onCancel: {
+      events.pull.cancel()
+    }
+  }
+
+  private static func whole(of events: Iterator) async throws -> Reply {
     var text = ""
     var reasoning = ""
     var calls: [ToolCall] = []
-    for try await event in self {
+    while let event = try await events.next() {
       switch event {
       case .token(let more): text += more
       case .reasoning(let more): reasoning += more
@@ -77,23 +87,38 @@ private final class Pull: Sendable {
     var ended = false
   }
 
-  private let start: @Sendable () async throws -> any ReplyProtocol
+  private let start: @Sendable (CallToken) async throws -> any ReplyProtocol
+  /// Ends the reply from before it is started. A cancelled task does not end a native call by
+  /// itself, and its start may take seconds.
+  private let call = CallToken()
   private let state = Locked(State())
 
-  init(_ start: @escaping @Sendable () async throws -> any ReplyProtocol) {
+  init(_ start: @escaping @Sendable (CallToken) async throws -> any ReplyProtocol) {
     self.start = start
   }
 
   deinit {
     // Whoever iterated broke out of the loop. The native reply may be held by a call that is still
     // on its way, so that to let go of it is not enough.
+    cancel()
+  }
+
+  /// Tells the engine there and then; what is waited for then returns.
+  func cancel() {
+    call.cancel()
     state.with { $0.reply }?.cancel()
   }
 
   func next() async throws -> Event? {
     do {
       if state.with({ $0.ended }) { return nil }
-      let event = try await translated { [self] in try await pulled() }
+      let event = try await translated { [self] in
+        try await withTaskCancellationHandler {
+          try await pulled()
+        } onCancel: {
+          cancel()
+        }
+      }
       if case .done? = event { end() }
       return event
     } catch {
@@ -104,13 +129,7 @@ private final class Pull: Sendable {
 
   private func pulled() async throws -> Event? {
     if let event = state.with({ $0.waiting.popLast() }) { return event }
-    let reply = try await running()
-    // To cancel a task does not end a native call: it is ended by hand, and then returns.
-    let events = try await withTaskCancellationHandler {
-      try await reply.next()
-    } onCancel: {
-      reply.cancel()
-    }
+    let events = try await running().next()
     try Task.checkCancellation()
     return state.with { state in
       state.waiting = events.reversed().map(Event.init)
@@ -120,19 +139,21 @@ private final class Pull: Sendable {
 
   private func running() async throws -> any ReplyProtocol {
     if let reply = state.with({ $0.reply }) { return reply }
-    let reply = try await start()
+    let reply = try await start(call)
     state.with { $0.reply = reply }
+    // Cancelled while it was not known yet.
+    if Task.isCancelled { reply.cancel() }
     return reply
   }
 
   /// Lets go of the native reply, which cancels one that has not ended.
   private func end() {
-    let reply = state.with { state in
+    cancel()
+    state.with { state in
       state.waiting = []
       state.ended = true
-      return state.reply.take()
+      state.reply = nil
     }
-    reply?.cancel()
   }
 }
 

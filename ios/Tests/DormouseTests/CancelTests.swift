@@ -167,7 +167,7 @@ extension All {
 
     @Test func aTaskCancelledWhileNothingComesEndsTheReply() async throws {
       let asked = AsyncStream<Void>.makeStream()
-      let stream = ReplyStream {
+      let stream = ReplyStream { _ in
         asked.continuation.finish()
         return SilentReply()
       }

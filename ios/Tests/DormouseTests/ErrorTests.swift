@@ -250,6 +250,10 @@ extension All {
       let chat = try model.newChat()
       chat.close()
       #expect(try await failure { try await chat.reply("hello") } == .closed)
+      // Whatever else is wrong with the call.
+      for wrong in [ReplyOptions(maxTokens: -1), ReplyOptions(templateVariables: "no")] {
+        #expect(try await failure { try await chat.reply("hello", options: wrong) } == .closed)
+      }
       #expect(try await failure { try await joined(chat.regenerate()) } == .closed)
       #expect(try await failure { try await joined(chat.edit(0, text: "a")) } == .closed)
       #expect(try await failure { try chat.messages } == .closed)

@@ -6,11 +6,11 @@ import DormouseGenerated
 
 /// An endless answer whose native events are noted on their way to the stream.
 func endless(_ chat: Chat, noted: Shared<NativeReply?>) -> ReplyStream {
-  ReplyStream {
+  ReplyStream { call in
     let reply = NativeReply(
       try await chat.handle.send(
         messages: [DormouseMessage.user("forever").generated],
-        settings: try ReplyOptions().generated()))
+        settings: try ReplyOptions().generated(), token: call))
     noted.with { $0 = reply }
     return reply
   }
@@ -20,10 +20,10 @@ func endless(_ chat: Chat, noted: Shared<NativeReply?>) -> ReplyStream {
 func answer(
   to text: String, by chat: Chat, options: ReplyOptions, about: @escaping @Sendable () -> Void
 ) -> ReplyStream {
-  ReplyStream {
+  ReplyStream { call in
     let (message, settings) = (DormouseMessage.user(text).generated, try options.generated())
     about()
-    return try await chat.handle.send(messages: [message], settings: settings)
+    return try await chat.handle.send(messages: [message], settings: settings, token: call)
   }
 }
 

@@ -76,6 +76,16 @@ extension All {
       }
     }
 
+    @Test func aMessageOfMegabytesDoesNotFitAndIsNoDefectOfTheTemplate() async throws {
+      let chat = try await scripted().newChat()
+      let text = String(repeating: "forever and ever ", count: 300_000)
+      guard case .contextFull = try await failure({ try await chat.reply(text) }) else {
+        Issue.record("not the error for a prompt that does not fit")
+        return
+      }
+      #expect(try chat.messages == [])
+    }
+
     /// Swift mends what is no text before anybody sees it.
     @Test func bytesThatAreNoTextAreMendedByTheLanguage() async throws {
       let chat = try await scripted().newChat()

@@ -117,6 +117,23 @@ impl Error {
         }
     }
 
+    /// The name of the kind: all that a log may have, as the fields may quote what was worked on.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::CorruptModel { .. } => "corrupt model",
+            Self::UnsupportedModel { .. } => "unsupported model",
+            Self::Template { .. } => "chat template",
+            Self::ContextFull { .. } => "context full",
+            Self::OutOfMemory { .. } => "out of memory",
+            Self::InvalidArgument { .. } => "invalid argument",
+            Self::Cancelled => "cancelled",
+            Self::Closed => "closed",
+            Self::Busy => "busy",
+            Self::Io { .. } => "input or output",
+            Self::Internal { .. } => "internal error",
+        }
+    }
+
     /// A [`Error::Io`].
     pub fn io(what: impl Into<String>, source: io::Error) -> Self {
         Self::Io {

@@ -10,9 +10,9 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
 
 use dormouse_ffi::{
-    ChatHandle, ChatSettings, EnergyPolicy, Event, Failure, FileAccess, FinishReason, LoadSettings,
-    Message, ModelHandle, ModelSource, Part, Reply, ReplySettings, Role, SamplerSettings, WhenFull,
-    begin_load,
+    CallToken, ChatHandle, ChatSettings, EnergyPolicy, Event, Failure, FileAccess, FinishReason,
+    LoadSettings, Message, ModelHandle, ModelSource, Part, Reply, ReplySettings, Role,
+    SamplerSettings, WhenFull, begin_load,
 };
 
 struct Unpark(Thread);
@@ -124,7 +124,10 @@ pub fn chat_of(model: &ModelHandle, length: Option<u32>) -> Result<Arc<ChatHandl
 }
 
 pub fn send(chat: &Arc<ChatHandle>, text: &str) -> Result<Arc<Reply>, Failure> {
-    block_on(chat.clone().send(vec![message(Role::User, text)], greedy()))
+    block_on(
+        chat.clone()
+            .send(vec![message(Role::User, text)], greedy(), CallToken::new()),
+    )
 }
 
 /// The text of a reply, how it ended, and the tokens computed after it was cancelled.

@@ -98,12 +98,27 @@ impl Model {
         options: LoadOptions,
         watch: &mut dyn FnMut(f32) -> ControlFlow<()>,
     ) -> Result<Self> {
+        if watch(0.0).is_break() {
+            return Err(Error::Cancelled);
+        }
+        let gguf = Gguf::open_as(source, options.file_access)?;
+        Self::load_opened(gguf, options, watch)
+    }
+
+    /// As [`Model::load_watched`], of a file that was opened, and maybe looked at, before;
+    /// [`LoadOptions::file_access`] then holds for adapters alone.
+    ///
+    /// # Errors
+    /// As [`Model::load_watched`].
+    pub fn load_opened(
+        gguf: Gguf,
+        options: LoadOptions,
+        watch: &mut dyn FnMut(f32) -> ControlFlow<()>,
+    ) -> Result<Self> {
         let mut progress = |share| match watch(share) {
             ControlFlow::Continue(()) => Ok(()),
             ControlFlow::Break(()) => Err(Error::Cancelled),
         };
-        progress(0.0)?;
-        let gguf = Gguf::open_as(source, options.file_access)?;
         let config = Arc::new(arch::configure(&gguf)?);
         let budget = Budget::new(options.memory_budget);
         let reserved = budget.reserve(plan::resident_bytes(&gguf, &config))?;

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::Session;
 use super::channel::{Channel, Start};
 use super::generation::{CancelHandle, Generation};
-use super::history;
+use super::history::{load_messages, save_messages};
 use super::options::GenerateOptions;
+use super::run::log_start;
 use crate::error::{Error, Result};
 use crate::template::{Message, Role};
 
@@ -32,7 +33,7 @@ struct Pending {
     channel: Arc<Channel>,
 }
 
-/// An answer that was cancelled; see [`Chat::cancelled_answer`].
+/// An answer that was cancelled; see [`Chat::try_settle`].
 #[derive(Debug)]
 pub struct CancelledAnswer {
     channel: Arc<Channel>,
@@ -70,10 +71,15 @@ impl AnswerStart {
         let channel = self.channel.clone();
         let generation = self
             .session
-            .chat_into(&self.messages, &self.options, channel)?;
-        self.started = true;
-        self.channel.began();
-        Ok(generation)
+            .chat_into(&self.messages, &self.options, channel);
+        if generation.is_ok() {
+            self.started = true;
+            self.channel.began();
+        } else {
+            self.channel.refuse();
+        }
+        log_start(&generation);
+        generation
     }
 }
 
@@ -255,23 +261,13 @@ impl Chat {
         Ok(self.answer(messages))
     }
 
-    /// The answer that was cancelled and has not ended yet, which what changes the history waits for:
-    /// for callers who share the chat between threads and wait for it without the chat.
-    pub fn cancelled_answer(&self) -> Option<CancelledAnswer> {
-        let channel = &self.pending.as_ref()?.channel;
-        let waits = channel.is_cancelled() && !channel.has_ended();
-        waits.then(|| CancelledAnswer {
-            channel: channel.clone(),
-        })
-    }
-
     /// Writes the history to a JSON file, the answer that is being computed as far as it has
     /// come. A file that is there is replaced as a whole or, when that fails, left as it is.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: &Path) -> Result<()> {
-        history::save(path, &self.messages())
+        save_messages(path, &self.messages())
     }
 
     /// Replaces the history by that of a file which [`Chat::save`] wrote. The cache stays: what
@@ -282,7 +278,7 @@ impl Chat {
     /// answer is being computed. The history is then as it was.
     pub fn load(&mut self, path: &Path) -> Result<()> {
         self.settle()?;
-        self.messages = history::load(path)?;
+        self.messages = load_messages(path)?;
         Ok(())
     }
 
@@ -312,23 +308,37 @@ impl Chat {
     /// # Errors
     /// [`Error::Busy`] while an answer is started or computed.
     pub fn settle(&mut self) -> Result<()> {
+        while let Some(answer) = self.try_settle()? {
+            answer.wait();
+        }
+        Ok(())
+    }
+
+    /// As [`Chat::settle`], but an answer that was cancelled and has not ended yet is returned and
+    /// not waited for: for callers who share the chat between threads and wait without it. After
+    /// none is returned, nothing waits until the next answer is begun.
+    ///
+    /// # Errors
+    /// As [`Chat::settle`].
+    pub fn try_settle(&mut self) -> Result<Option<CancelledAnswer>> {
         let Some(Pending { channel, .. }) = &self.pending else {
-            return Ok(());
+            return Ok(None);
         };
         if !channel.has_ended() {
             if !channel.is_cancelled() {
                 return Err(Error::Busy);
             }
-            channel.wait();
+            let channel = channel.clone();
+            return Ok(Some(CancelledAnswer { channel }));
         }
         let Some(Pending { messages, channel }) = self.pending.take() else {
-            return Ok(());
+            return Ok(None);
         };
         if channel.start() != Start::Refused {
             self.messages = Arc::unwrap_or_clone(messages);
             self.messages.push(channel.message());
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -70,7 +70,12 @@ struct Header {
     version: u32,
 }
 
-pub(super) fn save(path: &Path, messages: &[Message]) -> Result<()> {
+/// Writes a conversation to a JSON file, which is replaced as a whole or, when that fails, left as
+/// it is: [`Chat::save`](super::Chat::save) for callers who do not want to hold the chat meanwhile.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn save_messages(path: &Path, messages: &[Message]) -> Result<()> {
     let saved = SavedChat {
         version: VERSION,
         messages: messages.iter().map(SavedMessage::from).collect(),
@@ -87,15 +92,23 @@ pub(super) fn save(path: &Path, messages: &[Message]) -> Result<()> {
     .map_err(|e| Error::io(format!("save the chat to {}", path.display()), e))
 }
 
-pub(super) fn load(path: &Path) -> Result<Vec<Message>> {
+/// Reads a conversation that [`save_messages`] wrote: [`Chat::load`](super::Chat::load) for callers
+/// who do not want to hold the chat meanwhile.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read or is not such a file; a device or a pipe is none, and
+/// is not waited for.
+pub fn load_messages(path: &Path) -> Result<Vec<Message>> {
     read(path).map_err(|e| Error::io(format!("load the chat from {}", path.display()), e))
 }
 
 fn read(path: &Path) -> io::Result<Vec<Message>> {
+    let file = open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(damaged("not a regular file".to_owned()));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(damaged(format!("larger than {MAX_BYTES} bytes")));
     }
@@ -109,6 +122,18 @@ fn read(path: &Path) -> io::Result<Vec<Message>> {
     }
     let saved: SavedChat = parse(&bytes)?;
     Ok(saved.messages.into_iter().map(Message::from).collect())
+}
+
+/// Opens for reading. A pipe that nobody writes to is opened, too, and not waited for.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(
+        &mut options,
+        libc::O_NONBLOCK | libc::O_NOCTTY,
+    );
+    options.open(path)
 }
 
 /// The place of an error, but not serde's words, which may quote the conversation.
@@ -245,7 +270,7 @@ mod tests {
     }
 
     fn reason(path: &Path) -> String {
-        match load(path) {
+        match load_messages(path) {
             Err(Error::Io { source, .. }) => source.to_string(),
             other => panic!("{other:?}"),
         }
@@ -254,10 +279,10 @@ mod tests {
     #[test]
     fn what_is_saved_is_loaded() {
         let folder = Folder::new("saved");
-        save(&folder.file(), &messages()).unwrap();
-        assert_eq!(load(&folder.file()).unwrap(), messages());
-        save(&folder.file(), &messages()[..1]).unwrap();
-        assert_eq!(load(&folder.file()).unwrap(), messages()[..1]);
+        save_messages(&folder.file(), &messages()).unwrap();
+        assert_eq!(load_messages(&folder.file()).unwrap(), messages());
+        save_messages(&folder.file(), &messages()[..1]).unwrap();
+        assert_eq!(load_messages(&folder.file()).unwrap(), messages()[..1]);
         assert_eq!(folder.names(), ["chat.json"]);
     }
 
@@ -266,7 +291,7 @@ mod tests {
     fn only_the_owner_may_read_it() {
         use std::os::unix::fs::PermissionsExt;
         let folder = Folder::new("private");
-        save(&folder.file(), &messages()).unwrap();
+        save_messages(&folder.file(), &messages()).unwrap();
         let mode = fs::metadata(folder.file()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -274,14 +299,14 @@ mod tests {
     #[test]
     fn a_write_that_fails_leaves_the_old_file() {
         let folder = Folder::new("full-disk");
-        save(&folder.file(), &messages()).unwrap();
+        save_messages(&folder.file(), &messages()).unwrap();
         let error = replace(&folder.file(), |file| {
             file.write_all(b"half")?;
             Err(io::Error::from(io::ErrorKind::StorageFull))
         })
         .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        assert_eq!(load(&folder.file()).unwrap(), messages());
+        assert_eq!(load_messages(&folder.file()).unwrap(), messages());
         assert_eq!(folder.names(), ["chat.json"]);
     }
 
@@ -289,12 +314,24 @@ mod tests {
     fn paths_that_cannot_be_written_are_errors() {
         let folder = Folder::new("no-path");
         for path in [folder.0.join("missing/chat.json"), folder.0.join("..")] {
-            let error = save(&path, &messages()).unwrap_err();
+            let error = save_messages(&path, &messages()).unwrap_err();
             assert!(matches!(error, Error::Io { .. }), "{error}");
         }
         fs::create_dir(folder.file()).unwrap();
-        assert!(save(&folder.file(), &messages()).is_err());
+        assert!(save_messages(&folder.file(), &messages()).is_err());
         assert_eq!(folder.names(), ["chat.json"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_devices_and_folders_are_refused_and_not_waited_for() {
+        let folder = Folder::new("special");
+        let pipe = folder.0.join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        for path in [pipe.as_path(), &folder.0, Path::new("/dev/zero")] {
+            assert!(reason(path).contains("not a regular file"), "{path:?}");
+        }
     }
 
     #[test]
@@ -326,7 +363,7 @@ mod tests {
     #[test]
     fn files_that_are_not_chats_are_errors_without_their_text() {
         let folder = Folder::new("damaged");
-        assert!(load(&folder.file()).is_err());
+        assert!(load_messages(&folder.file()).is_err());
         for (text, want) in [
             ("", "not a saved chat"),
             ("secret", "not a saved chat: line 1"),

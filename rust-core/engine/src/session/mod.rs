@@ -52,6 +52,7 @@ use std::time::Instant;
 
 pub use chat::{AnswerStart, CancelledAnswer, Chat};
 pub use generation::{CancelHandle, Done, Event, FinishReason, Generation};
+pub use history::{load_messages, save_messages};
 pub use options::{ContextPolicy, GenerateOptions, SessionOptions};
 pub use reply::reasons;
 pub use sampler::{Sampler, SamplerOptions, TokenMask, TokenSet};
@@ -64,7 +65,7 @@ use channel::Channel;
 use context::Window;
 use language::Language;
 use reply::{ReplyFormat, ReplyParser};
-use run::Job;
+use run::{Job, log_start};
 use stop::StopMatcher;
 use worker::Worker;
 
@@ -170,11 +171,17 @@ impl Session {
         prompt: impl Into<Prompt>,
         options: &GenerateOptions,
     ) -> Result<Generation> {
+        let generation = self.complete_prompt(prompt.into(), options);
+        log_start(&generation);
+        generation
+    }
+
+    fn complete_prompt(&self, prompt: Prompt, options: &GenerateOptions) -> Result<Generation> {
         let started = Instant::now();
         self.worker.check_idle()?;
         let language = self.language()?;
         let mut default_keep = 0;
-        let tokens = match prompt.into() {
+        let tokens = match prompt {
             Prompt::Tokens(tokens) => tokens,
             Prompt::Text(text) if text.is_empty() => {
                 return Err(Error::invalid("the prompt is empty"));
@@ -209,7 +216,9 @@ impl Session {
     /// As [`Session::complete`]; [`Error::InvalidArgument`] without messages; [`Error::Template`]
     /// when the model has no template or it refuses the messages.
     pub fn chat(&self, messages: &[Message], options: &GenerateOptions) -> Result<Generation> {
-        self.chat_into(messages, options, Arc::default())
+        let generation = self.chat_into(messages, options, Arc::default());
+        log_start(&generation);
+        generation
     }
 
     fn chat_into(

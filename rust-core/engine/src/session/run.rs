@@ -59,19 +59,37 @@ pub(super) fn run(cache: &mut Cache, job: Job, channel: &Channel) -> Result<Done
     metrics.kv_bytes = cache.kv_bytes();
     metrics.peak_memory = peak_memory();
     metrics.total_duration = started.elapsed();
-    log::debug!(
-        "a reply ended ({finish:?}): {} tokens of prompt, {} reused, {} generated, {} dropped, {:.2} s",
-        metrics.prompt_tokens,
-        metrics.reused_tokens,
-        metrics.generated_tokens,
-        metrics.dropped_tokens,
-        metrics.total_duration.as_secs_f32()
-    );
     Ok(Done {
         finish,
         metrics,
         seed,
     })
+}
+
+/// Tells the log how a reply ended. To be called when its end was handed over: a logger may use the
+/// chat, and would wait there for the end of the very reply that it is told of.
+pub(super) fn log_end(end: Result<Done, &'static str>) {
+    match end {
+        Ok(Done {
+            finish, metrics, ..
+        }) => log::debug!(
+            "a reply ended ({finish:?}): {} tokens of prompt, {} reused, {} generated, {} dropped, {:.2} s",
+            metrics.prompt_tokens,
+            metrics.reused_tokens,
+            metrics.generated_tokens,
+            metrics.dropped_tokens,
+            metrics.total_duration.as_secs_f32()
+        ),
+        Err(kind) => log::warn!("a reply failed: {kind}"),
+    }
+}
+
+/// Tells the log that a reply could not be started, if it could not, and why, without what the error
+/// quotes. Not to be called while the reply is waited for.
+pub(super) fn log_start<T>(start: &Result<T>) {
+    if let Err(error) = start {
+        log::debug!("a reply was not started: {}", error.kind());
+    }
 }
 
 struct Reply<'a> {

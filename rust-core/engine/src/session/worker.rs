@@ -6,7 +6,8 @@ use std::thread::{self, JoinHandle};
 
 use super::cache::Cache;
 use super::channel::Channel;
-use super::run::{Job, run};
+use super::generation::Done;
+use super::run::{Job, log_end, run};
 use crate::error::{Error, Result};
 use crate::threads;
 
@@ -222,7 +223,10 @@ impl Shared {
                         .map_err(|_| panicked());
                     // First the cache, then the end: who sees the end may start the next reply.
                     self.put_back(cache, result.is_err());
-                    channel.finish(result.and_then(|result| result));
+                    let end = result.and_then(|result| result);
+                    let told = end.as_ref().map(Done::clone).map_err(Error::kind);
+                    channel.finish(end);
+                    log_end(told);
                     state = self.lock();
                 }
                 Phase::Closed => {

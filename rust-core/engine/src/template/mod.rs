@@ -229,7 +229,8 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Template`] with the template's own words if it refuses the conversation, as far as
     /// they are literally in its source, or with what went wrong if it fails, takes too many steps
-    /// or makes more than 4 MiB. No words of the conversation are in it.
+    /// or makes more than 4 MiB beyond the bytes of the conversation. No words of the conversation
+    /// are in it.
     pub fn render(&self, messages: &[Message], options: &RenderOptions) -> Result<String> {
         self.render_variables(self.variables(messages, options)?, options.now)
     }

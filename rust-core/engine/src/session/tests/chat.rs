@@ -64,6 +64,20 @@ fn turns_build_a_history() {
 }
 
 #[test]
+fn a_cancelled_answer_can_be_waited_for_without_the_chat() {
+    let (mut chat, _) = chat();
+    let start = chat.begin_send(vec![Message::user("hi")]).unwrap();
+    assert!(matches!(chat.try_settle(), Err(Error::Busy)));
+    start.cancel_handle().cancel();
+    // To wait here would be to wait for ever.
+    let answer = chat.try_settle().unwrap().unwrap();
+    drop(start);
+    answer.wait();
+    assert!(chat.try_settle().unwrap().is_none());
+    assert!(chat.messages().is_empty());
+}
+
+#[test]
 fn a_cancelled_answer_stays_as_far_as_it_came() {
     let (mut chat, spy) = chat();
     chat.options_mut().max_tokens = None;

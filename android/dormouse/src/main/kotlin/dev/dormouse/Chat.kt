@@ -2,7 +2,9 @@ package dev.dormouse
 
 import dev.dormouse.internal.ChatBridge
 import dev.dormouse.internal.Starts
+import dev.dormouse.internal.calling
 import dev.dormouse.internal.replyFlow
+import dev.dormouse.internal.toItsEnd
 import dev.dormouse.internal.whole
 import kotlinx.coroutines.flow.Flow
 import java.io.File
@@ -35,12 +37,15 @@ public class Chat internal constructor(
      */
     public val contextUsed: Int get() = bridge.contextUsed
 
-    /** Whether it was closed, by itself or with its model. */
+    /**
+     * Whether it was closed: by [close], with its model, or by a defect of Dormouse while it computed
+     * ([DormouseException.Internal]).
+     */
     public val isClosed: Boolean get() = bridge.isClosed
 
     /**
      * The history, the system message first, and an answer that is being computed as far as it has
-     * come.
+     * come; one that is being started is no part of it yet, nor is what it answers.
      *
      * @throws DormouseException.Closed when the chat is closed
      */
@@ -69,7 +74,7 @@ public class Chat internal constructor(
 
     /** Sends [messages], as when several tools were called, and is else as `send` with a text. */
     public fun send(messages: List<Message>, options: ReplyOptions = defaults): Flow<Event> =
-        replyFlow(starts) { bridge.send(messages, options) }
+        replyFlow(bridge, starts) { bridge.send(messages, options, it) }
 
     /**
      * Drops the last answer and streams another.
@@ -77,7 +82,8 @@ public class Chat internal constructor(
      * @return a flow as that of `send`; it throws [DormouseException.InvalidOptions] when there is
      *   nothing to answer
      */
-    public fun regenerate(options: ReplyOptions = defaults): Flow<Event> = replyFlow(starts) { bridge.regenerate(options) }
+    public fun regenerate(options: ReplyOptions = defaults): Flow<Event> =
+        replyFlow(bridge, starts) { bridge.regenerate(options, it) }
 
     /**
      * Replaces the user's message at [index] of [messages] by [text], drops all after it and streams
@@ -91,7 +97,7 @@ public class Chat internal constructor(
 
     /** Replaces by [message], and is else as `edit` with a text. */
     public fun edit(index: Int, message: Message, options: ReplyOptions = defaults): Flow<Event> =
-        replyFlow(starts) { bridge.edit(index, message, options) }
+        replyFlow(bridge, starts) { bridge.edit(index, message, options, it) }
 
     /**
      * Says [text] to the model and waits for the whole answer. Cancelling the coroutine ends the work
@@ -132,7 +138,8 @@ public class Chat internal constructor(
 
     /**
      * Replaces the chat's LoRA adapters by [adapters]; none takes all off. The history stays, and the
-     * next answer evaluates all of it anew. If that fails the former adapters stay.
+     * next answer evaluates all of it anew. If that fails, or the coroutine is cancelled before, the
+     * former adapters stay.
      *
      * @throws DormouseException.Busy while an answer runs
      * @throws DormouseException.InvalidOptions for an adapter that was opened for another model, if one
@@ -140,7 +147,9 @@ public class Chat internal constructor(
      * @throws DormouseException.Closed when the chat or an adapter is closed
      */
     public suspend fun setAdapters(adapters: List<AdapterScale>): Unit =
-        bridge.setAdapters(adapters.map { it.adapter.bridge to it.scale })
+        bridge.calling { call ->
+            toItsEnd { bridge.setAdapters(adapters.map { it.adapter.bridge to it.scale }, call) }
+        }
 
     /**
      * Writes the history to [file], which is replaced as a whole or left as it is.
@@ -155,18 +164,19 @@ public class Chat internal constructor(
     public suspend fun save(path: String): Unit = bridge.save(path)
 
     /**
-     * Replaces the history by that in [file], which [save] wrote. If that fails the history is as it
-     * was.
+     * Replaces the history by that in [file], which [save] wrote. If that fails, or the coroutine is
+     * cancelled before, the history is as it was.
      *
      * @throws DormouseException.NotFound when there is no such file
-     * @throws DormouseException.Io when it cannot be read or is no saved chat
+     * @throws DormouseException.Io when it cannot be read or is no saved chat, as is a pipe or a device
      * @throws DormouseException.Busy while an answer runs
      * @throws DormouseException.Closed when the chat is closed
      */
-    public suspend fun restore(file: File): Unit = bridge.restore(file.path)
+    public suspend fun restore(file: File): Unit = restore(file.path)
 
     /** Reads the file at [path], and is else as `restore` with a file. */
-    public suspend fun restore(path: String): Unit = bridge.restore(path)
+    public suspend fun restore(path: String): Unit =
+        bridge.calling { call -> toItsEnd { bridge.restore(path, call) } }
 
     /**
      * Ends the answer that runs, if one does, within one token, and an answer that is only being
@@ -178,8 +188,9 @@ public class Chat internal constructor(
     }
 
     /**
-     * Ends what runs within one token, waits for that and gives the memory back. From then on every
-     * call throws [DormouseException.Closed]; to close again does nothing.
+     * Ends what runs within one token, waits for that and gives the memory back. The flow of an answer
+     * that runs ends with [FinishReason.Cancelled], that of one that is only being started throws
+     * [DormouseException.Closed], as from then on every call does; to close again does nothing.
      */
     override fun close(): Unit = bridge.close()
 }

@@ -26,6 +26,7 @@ public object Dormouse {
      * @throws DormouseException.CorruptModel when it is damaged or no GGUF file
      * @throws DormouseException.UnsupportedModel for an architecture that is not known; what
      * only loading finds, such as a missing tensor, is for [load] to tell
+     * @throws DormouseException.Template when [LoadOptions.chatTemplate] is none
      * @throws DormouseException.InvalidOptions for an option outside its range
      */
     public suspend fun plan(source: ModelSource, options: LoadOptions = LoadOptions()): Plan =
@@ -77,8 +78,8 @@ public object Dormouse {
      *
      * @param level records of less importance are not made
      * @param sink takes a record's importance, the part of the engine that it comes from and what
-     *   happened, which is never text of a prompt or an answer. It is called from any thread, and
-     *   what it throws is dropped
+     *   happened, which is never text of a prompt or an answer. It is called from any thread,
+     *   of the engine's, too, which waits for it, and what it throws is dropped
      */
     public fun setLogger(
         level: LogLevel,

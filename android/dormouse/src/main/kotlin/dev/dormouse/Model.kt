@@ -52,7 +52,7 @@ public class Model internal constructor(private val bridge: ModelBridge) : AutoC
      *   [DormouseException.Closed]
      */
     public fun complete(prompt: String, options: ReplyOptions = ReplyOptions()): Flow<Event> =
-        replyFlow(Starts()) { bridge.complete(prompt, options) }
+        replyFlow(bridge, Starts()) { bridge.complete(prompt, options, it) }
 
     /**
      * The tokens of [text], without a beginning-of-text token.

@@ -1,5 +1,6 @@
 package dev.dormouse
 
+import dev.dormouse.internal.CallBridge
 import dev.dormouse.internal.ChatBridge
 import dev.dormouse.internal.ModelBridge
 import dev.dormouse.internal.ReplyBridge
@@ -41,8 +42,8 @@ internal class CancellationTest {
 
     /** A chat whose replies are pulled to their end before they are let go of. */
     private inner class Watched(private val inner: ChatBridge) : ChatBridge by inner {
-        override suspend fun send(messages: List<Message>, options: ReplyOptions): ReplyBridge =
-            WatchedReply(inner.send(messages, options))
+        override suspend fun send(messages: List<Message>, options: ReplyOptions, call: CallBridge): ReplyBridge =
+            WatchedReply(inner.send(messages, options, call))
     }
 
     private inner class WatchedReply(private val inner: ReplyBridge) : ReplyBridge by inner {

@@ -5,6 +5,7 @@ import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.async
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
+import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.toList
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.yield
@@ -155,7 +156,10 @@ internal class DormouseTest {
                 }
                 val secrets = converse()
                 assertTrue(records.any { it.first == LogLevel.Info && "loaded a model" in it.third }, records.toString())
-                assertTrue(records.any { it.first == LogLevel.Debug && "a reply ended" in it.third }, records.toString())
+                // It is told once all is over, maybe after the reply's end was taken.
+                while (records.toList().none { it.first == LogLevel.Debug && "a reply ended" in it.third }) delay(1)
+                assertTrue(records.any { "a reply failed: internal error" in it.third }, records.toString())
+                assertTrue(records.any { "a reply was not started: context full" in it.third }, records.toString())
                 val panics = records.filter { it.first == LogLevel.Error }
                 // One for each that was provoked, and so it is seen that records come from every thread.
                 assertEquals(3, panics.size, records.toString())

@@ -238,6 +238,9 @@ internal class ErrorsTest {
                 chat.cancel()
                 for (call in listOf<suspend () -> Any?>(
                     { chat.reply("a") },
+                    // Whatever else is wrong with the call.
+                    { chat.reply("a", ReplyOptions(maxTokens = -1)) },
+                    { chat.reply("a", ReplyOptions(templateVariables = "no")) },
                     { chat.regenerate().toList() },
                     { chat.edit(0, "a").toList() },
                     { chat.messages },

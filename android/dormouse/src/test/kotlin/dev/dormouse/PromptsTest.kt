@@ -5,6 +5,7 @@ import kotlin.test.Test
 import kotlin.test.assertEquals
 import kotlin.test.assertFailsWith
 import kotlin.test.assertTrue
+import kotlin.time.Duration.Companion.seconds
 
 /** Prompts at the borders of what a prompt can be. Those with half a character are among the errors. */
 internal class PromptsTest {
@@ -63,5 +64,12 @@ internal class PromptsTest {
                 assertEquals(hello, chat.reply(text).text)
                 chat.reset()
             }
+        }
+
+    @Test
+    fun `a message of megabytes does not fit, and is no defect of the template`() =
+        chatting(time = 120.seconds) { chat ->
+            assertFailsWith<DormouseException.ContextFull> { chat.reply("forever and ever ".repeat(300_000)) }
+            assertEquals(emptyList(), chat.messages)
         }
 }

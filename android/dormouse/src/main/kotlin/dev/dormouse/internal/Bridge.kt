@@ -25,6 +25,19 @@ internal interface Bridge {
     fun setLogger(level: LogLevel, sink: ((LogLevel, String, String) -> Unit)?)
 }
 
+/** One call to the engine, which can be ended from before it is made until its reply is over. */
+internal interface CallBridge {
+    /** Has the call fail, or the reply that it started end within one token; does not wait. */
+    fun cancel()
+
+    fun release()
+}
+
+/** Where calls that can be ended go to. */
+internal interface CalledBridge {
+    fun newCall(): CallBridge
+}
+
 /** A model being loaded. */
 internal interface LoadBridge {
     /** The next share that is done, from 0 to 1; null once the load has ended, however it ended. */
@@ -38,14 +51,14 @@ internal interface LoadBridge {
 }
 
 /** A loaded model; [close] is idempotent. */
-internal interface ModelBridge {
+internal interface ModelBridge : CalledBridge {
     val info: ModelInfo
 
     val isClosed: Boolean
 
     fun newChat(options: ChatOptions): ChatBridge
 
-    suspend fun complete(prompt: String, options: ReplyOptions): ReplyBridge
+    suspend fun complete(prompt: String, options: ReplyOptions, call: CallBridge): ReplyBridge
 
     suspend fun tokenize(text: String, special: Boolean): List<Int>
 
@@ -67,18 +80,18 @@ internal interface AdapterBridge {
 }
 
 /** A chat; [close] is idempotent. */
-internal interface ChatBridge {
+internal interface ChatBridge : CalledBridge {
     val contextLength: Int
 
     val contextUsed: Int
 
     val isClosed: Boolean
 
-    suspend fun send(messages: List<Message>, options: ReplyOptions): ReplyBridge
+    suspend fun send(messages: List<Message>, options: ReplyOptions, call: CallBridge): ReplyBridge
 
-    suspend fun regenerate(options: ReplyOptions): ReplyBridge
+    suspend fun regenerate(options: ReplyOptions, call: CallBridge): ReplyBridge
 
-    suspend fun edit(index: Int, message: Message, options: ReplyOptions): ReplyBridge
+    suspend fun edit(index: Int, message: Message, options: ReplyOptions, call: CallBridge): ReplyBridge
 
     fun messages(): List<Message>
 
@@ -89,11 +102,11 @@ internal interface ChatBridge {
     fun reset()
 
     /** Only adapters of the same bridge. */
-    suspend fun setAdapters(adapters: List<Pair<AdapterBridge, Float>>)
+    suspend fun setAdapters(adapters: List<Pair<AdapterBridge, Float>>, call: CallBridge)
 
     suspend fun save(path: String)
 
-    suspend fun restore(path: String)
+    suspend fun restore(path: String, call: CallBridge)
 
     fun cancel()
 

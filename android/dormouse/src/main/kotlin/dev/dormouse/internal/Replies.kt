@@ -7,23 +7,19 @@ import dev.dormouse.ToolCall
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
-import kotlinx.coroutines.Job
 import kotlinx.coroutines.NonCancellable
-import kotlinx.coroutines.awaitCancellation
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
 import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
-import kotlinx.coroutines.sync.Mutex
-import kotlinx.coroutines.sync.withLock
+import kotlinx.coroutines.suspendCancellableCoroutine
 import kotlinx.coroutines.withContext
 import java.util.concurrent.atomic.AtomicInteger
 
-/** The starts of one chat's replies: they take turns, and can be cancelled before they are done. */
+/** The starts of one chat's replies, which can be cancelled before they are done. */
 internal class Starts {
-    val turn = Mutex()
     private val cancels = AtomicInteger()
 
     /** How often [cancel] was called. */
@@ -39,58 +35,63 @@ internal class Starts {
 }
 
 /**
- * A reply as a cold flow: [start] is called for each collection, one at a time of those of [starts].
- *
- * Nothing is pulled before the collector took what was pulled last, so that a slow one makes the
- * engine wait. Cancelling the collector's job tells the engine there and then, wherever the collector
- * is suspended: whoever cancels and sends again finds a chat that is ending its answer, and not busy.
+ * Runs [work] with a call that is cancelled with the coroutine's job, there and then, wherever the
+ * coroutine is suspended: the call's end is known to the engine before anything that is asked of it
+ * after the job was cancelled.
  */
-internal fun replyFlow(starts: Starts, start: suspend () -> ReplyBridge): Flow<Event> =
-    flow {
-        coroutineScope {
-            val reply = started(starts, start)
-            try {
-                do {
-                    val events = reply.bridge.next()
-                    for (event in events) emit(event)
-                } while (events.isNotEmpty() && events.last() !is Event.Done)
-            } finally {
-                reply.watch.cancel()
-                // Elsewhere, as it may wait for a token, and the caller's thread may be an interface's.
-                withContext(NonCancellable + arrivals) { reply.bridge.release() }
+internal suspend fun <T> CalledBridge.calling(work: suspend CoroutineScope.(CallBridge) -> T): T =
+    coroutineScope {
+        val call = newCall()
+        val watch =
+            launch(Dispatchers.Unconfined, CoroutineStart.UNDISPATCHED) {
+                // Within the call of `cancel`, whatever thread or dispatcher that is on.
+                suspendCancellableCoroutine<Unit> { it.invokeOnCancellation { call.cancel() } }
             }
+        try {
+            work(call)
+        } finally {
+            watch.cancel()
+            call.release()
         }
     }
 
-private class Started(val bridge: ReplyBridge, val watch: Job)
-
-/** Starts a reply, which is cancelled with this scope from then on, also if that was so before. */
-private suspend fun CoroutineScope.started(starts: Starts, start: suspend () -> ReplyBridge): Started {
-    val before = starts.cancelled
-    return starts.turn.withLock {
-        // To its end: a reply that nobody knows of would keep the chat busy.
-        val reply =
-            try {
-                withContext(NonCancellable) { start() }
-            } catch (e: DormouseException) {
-                // Whatever was wrong with it: who was cancelled meanwhile is told that alone.
-                currentCoroutineContext().ensureActive()
-                throw e
-            }
-        // Whoever cancels from here on finds it running.
-        if (starts.cancelled != before) reply.cancel()
-        // Unconfined, it runs within the call of `cancel`.
-        val watch =
-            launch(Dispatchers.Unconfined, CoroutineStart.UNDISPATCHED) {
-                try {
-                    awaitCancellation()
-                } finally {
-                    reply.cancel()
-                }
-            }
-        Started(reply, watch)
+/**
+ * Waits for the end of [work], which a cancelled call comes to at once, so that what it gives is
+ * never lost. Whatever was wrong with it: who was cancelled meanwhile is told that alone.
+ */
+internal suspend fun <T> toItsEnd(work: suspend () -> T): T =
+    try {
+        withContext(NonCancellable) { work() }
+    } catch (e: DormouseException) {
+        currentCoroutineContext().ensureActive()
+        throw e
     }
-}
+
+/**
+ * A reply as a cold flow: [start] is called for each collection.
+ *
+ * Nothing is pulled before the collector took what was pulled last, so that a slow one makes the
+ * engine wait. Whoever cancels the collector's job and sends again finds a chat that is ending its
+ * answer, and not busy, also while the answer is being started.
+ */
+internal fun replyFlow(bridge: CalledBridge, starts: Starts, start: suspend (CallBridge) -> ReplyBridge): Flow<Event> =
+    flow {
+        bridge.calling { call ->
+            val before = starts.cancelled
+            val reply = toItsEnd { start(call) }
+            try {
+                // Whoever cancels from here on finds it running.
+                if (starts.cancelled != before) reply.cancel()
+                do {
+                    val events = reply.next()
+                    for (event in events) emit(event)
+                } while (events.isNotEmpty() && events.last() !is Event.Done)
+            } finally {
+                // Elsewhere, as it may wait for a token, and the caller's thread may be an interface's.
+                withContext(NonCancellable + arrivals) { reply.release() }
+            }
+        }
+    }
 
 /** The whole of a reply. */
 internal suspend fun Flow<Event>.whole(): Reply {

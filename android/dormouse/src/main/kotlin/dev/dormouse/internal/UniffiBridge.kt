@@ -12,6 +12,7 @@ import dev.dormouse.Plan
 import dev.dormouse.Pooling
 import dev.dormouse.ReplyOptions
 import dev.dormouse.ffi.AdapterHandle
+import dev.dormouse.ffi.CallToken
 import dev.dormouse.ffi.ChatHandle
 import dev.dormouse.ffi.Disposable
 import dev.dormouse.ffi.Failure
@@ -58,6 +59,16 @@ internal object UniffiBridge : Bridge {
         }
 }
 
+private class UniffiCall(val token: CallToken) : CallBridge {
+    override fun cancel() = unlessReleased { token.cancel() }
+
+    override fun release() = token.destroy()
+}
+
+private fun newUniffiCall(): CallBridge = translated { UniffiCall(CallToken()) }
+
+private val CallBridge.token: CallToken get() = (this as UniffiCall).token
+
 private class UniffiLoad(private val task: LoadTask) : LoadBridge {
     override suspend fun progress(): Float? = awaited { task.progress() }
 
@@ -71,12 +82,14 @@ private class UniffiLoad(private val task: LoadTask) : LoadBridge {
 private class UniffiModel(private val handle: ModelHandle) : ModelBridge {
     override val info: ModelInfo = translated { handle.info().toApi() }
 
-    override val isClosed: Boolean get() = handle.uniffiIsDestroyed || translated { handle.isClosed() }
+    override val isClosed: Boolean get() = handle.closed { isClosed() }
 
     override fun newChat(options: ChatOptions): ChatBridge = translated { UniffiChat(handle.chat(options.toFfi())) }
 
-    override suspend fun complete(prompt: String, options: ReplyOptions): ReplyBridge =
-        awaited { UniffiReply(handle.complete(prompt.wellFormed("the prompt"), options.toFfi())) }
+    override fun newCall(): CallBridge = newUniffiCall()
+
+    override suspend fun complete(prompt: String, options: ReplyOptions, call: CallBridge): ReplyBridge =
+        awaitedUnless(::isClosed) { UniffiReply(handle.complete(prompt.wellFormed("the prompt"), options.toFfi(), call.token)) }
 
     override suspend fun tokenize(text: String, special: Boolean): List<Int> =
         awaited { handle.tokenize(text.wellFormed("the text"), special).map { it.toInt() } }
@@ -113,16 +126,18 @@ private class UniffiChat(private val handle: ChatHandle) : ChatBridge {
 
     override val contextUsed: Int get() = translated { handle.contextUsed().toApi() }
 
-    override val isClosed: Boolean get() = handle.uniffiIsDestroyed || translated { handle.isClosed() }
+    override val isClosed: Boolean get() = handle.closed { isClosed() }
 
-    override suspend fun send(messages: List<Message>, options: ReplyOptions): ReplyBridge =
-        awaited { UniffiReply(handle.send(messages.map { it.toFfi() }, options.toFfi())) }
+    override fun newCall(): CallBridge = newUniffiCall()
 
-    override suspend fun regenerate(options: ReplyOptions): ReplyBridge =
-        awaited { UniffiReply(handle.regenerate(options.toFfi())) }
+    override suspend fun send(messages: List<Message>, options: ReplyOptions, call: CallBridge): ReplyBridge =
+        awaitedUnless(::isClosed) { UniffiReply(handle.send(messages.map { it.toFfi() }, options.toFfi(), call.token)) }
 
-    override suspend fun edit(index: Int, message: Message, options: ReplyOptions): ReplyBridge =
-        awaited { UniffiReply(handle.edit(natural("the index", index), message.toFfi(), options.toFfi())) }
+    override suspend fun regenerate(options: ReplyOptions, call: CallBridge): ReplyBridge =
+        awaitedUnless(::isClosed) { UniffiReply(handle.regenerate(options.toFfi(), call.token)) }
+
+    override suspend fun edit(index: Int, message: Message, options: ReplyOptions, call: CallBridge): ReplyBridge =
+        awaitedUnless(::isClosed) { UniffiReply(handle.edit(natural("the index", index), message.toFfi(), options.toFfi(), call.token)) }
 
     override fun messages(): List<Message> = translated { handle.messages().map { it.toApi() } }
 
@@ -133,14 +148,16 @@ private class UniffiChat(private val handle: ChatHandle) : ChatBridge {
 
     override fun reset() = translated { handle.reset() }
 
-    override suspend fun setAdapters(adapters: List<Pair<AdapterBridge, Float>>) =
+    override suspend fun setAdapters(adapters: List<Pair<AdapterBridge, Float>>, call: CallBridge) =
         awaited {
-            handle.setAdapters(adapters.map { (adapter, scale) -> ScaledAdapter((adapter as UniffiAdapter).handle, scale) })
+            val scaled = adapters.map { (adapter, scale) -> ScaledAdapter((adapter as UniffiAdapter).handle, scale) }
+            handle.setAdapters(scaled, call.token)
         }
 
     override suspend fun save(path: String) = awaited { handle.save(path.wellFormed("the path")) }
 
-    override suspend fun restore(path: String) = awaited { handle.restore(path.wellFormed("the path")) }
+    override suspend fun restore(path: String, call: CallBridge) =
+        awaited { handle.restore(path.wellFormed("the path"), call.token) }
 
     override fun cancel() = unlessReleased { handle.cancel() }
 
@@ -162,6 +179,14 @@ private inline fun <H : Disposable> H.released(last: H.() -> Unit) {
     destroy()
 }
 
+/** Whether it is closed as [asked], or was dropped, which only `close` does: maybe just now. */
+private inline fun <H : Disposable> H.closed(asked: H.() -> Boolean): Boolean =
+    try {
+        translated { asked() }
+    } catch (_: DormouseException.Closed) {
+        true
+    }
+
 private inline fun unlessReleased(call: () -> Unit) {
     try {
         translated(call)
@@ -169,6 +194,13 @@ private inline fun unlessReleased(call: () -> Unit) {
         // Then there is nothing to do.
     }
 }
+
+/** Runs [call], but not of what is [closed], whatever else is wrong with it. */
+private suspend fun <T> awaitedUnless(closed: () -> Boolean, call: suspend () -> T): T =
+    awaited {
+        if (closed()) throw DormouseException.Closed()
+        call()
+    }
 
 private suspend fun <T> awaited(call: suspend () -> T): T = withContext(arrivals) { translated { call() } }
 
