@@ -5,15 +5,15 @@
 mod common;
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use common::{block_on, chat, chat_of, finish, greedy, message, scripted, send};
+use common::{block_on, chat, chat_of, finish, greedy, message, scripted, send, starting};
 use dormouse_ffi::{
-    CallToken, ChatHandle, ChatSettings, Event, Failure, FinishReason, ModelHandle, Reply,
-    ReplySettings, Role, WhenFull,
+    CallToken, ChatHandle, ChatSettings, Event, Failure, FinishReason, ModelHandle, ReplySettings,
+    Role, WhenFull,
 };
 
 #[test]
@@ -234,38 +234,23 @@ fn a_second_answer_is_refused_while_one_starts_and_waits_once_that_is_cancelled(
     assert!(chat.messages().unwrap().is_empty());
 }
 
-/// A future whose answer is being started.
-fn starting<'a>(
-    chat: &Arc<ChatHandle>,
-    text: &str,
-    token: Arc<CallToken>,
-) -> Pin<Box<dyn Future<Output = Result<Arc<Reply>, Failure>> + 'a>> {
-    let messages = vec![message(Role::User, text)];
-    let mut sending = Box::pin(chat.clone().send(messages, greedy(), token));
-    let mut context = Context::from_waker(Waker::noop());
-    assert!(sending.as_mut().poll(&mut context).is_pending());
-    // Until it has begun.
-    while !matches!(chat.reset(), Err(Failure::Busy)) {}
-    sending
-}
-
 #[test]
 fn who_gives_up_a_start_does_not_leave_the_chat_busy() {
     let model = scripted();
     let chat = long_chat(&model);
-    let text = "never too much. ".repeat(20_000);
 
-    drop(starting(&chat, &text, CallToken::new()));
+    drop(starting(&chat));
     chat.reset().unwrap();
     assert!(chat.messages().unwrap().is_empty());
-    drop(starting(&chat, &text, CallToken::new()));
+    drop(starting(&chat));
     assert_eq!(
         finish(&send(&chat, "think").unwrap()).unwrap().0,
         "It is 42."
     );
 
-    let token = CallToken::new();
-    let sending = starting(&chat, &text, token.clone());
+    chat.reset().unwrap();
+
+    let (sending, token) = starting(&chat);
     token.cancel();
     let asked = Instant::now();
     let cancelled = block_on(sending).map(drop);

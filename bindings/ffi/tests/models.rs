@@ -11,7 +11,7 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use common::{
-    block_on, chat, finish, greedy, load, load_settings, message, scripted, send, source,
+    block_on, chat, finish, greedy, load, load_settings, message, scripted, send, source, starting,
     tiny_models, try_load,
 };
 use dormouse::gguf::Source;
@@ -245,14 +245,9 @@ fn adapters_of_a_call_that_was_given_up_are_not_set_later() {
     let adapter = adapter(&model);
     let set_then = |then: &dyn Fn(&CallToken)| {
         // One that was cancelled while it starts has to be waited for.
-        let text = "never too much. ".repeat(2_000);
-        let start = CallToken::new();
-        let mut context = Context::from_waker(Waker::noop());
-        let messages = vec![message(Role::User, &text)];
-        let mut sending = pin!(chat.clone().send(messages, greedy(), start.clone()));
-        assert!(sending.as_mut().poll(&mut context).is_pending());
-        while !matches!(chat.reset(), Err(Failure::Busy)) {}
+        let (_sending, start) = starting(&chat);
         start.cancel();
+        let mut context = Context::from_waker(Waker::noop());
         let token = CallToken::new();
         let scaled = vec![ScaledAdapter {
             adapter: adapter.clone(),

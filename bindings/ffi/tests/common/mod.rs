@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -156,4 +156,28 @@ pub fn finish(reply: &Reply) -> Result<(String, FinishReason, u64), Failure> {
 
 pub fn try_load(source: ModelSource, settings: LoadSettings) -> Result<Arc<ModelHandle>, Failure> {
     block_on(begin_load(source, settings)?.model())
+}
+
+/// An answer that is being started, and what ends that.
+pub type Sending = (
+    Pin<Box<dyn Future<Output = Result<Arc<Reply>, Failure>>>>,
+    Arc<CallToken>,
+);
+
+/// Has an answer started which takes the template and the tokenizer a while. The chat is empty before.
+pub fn starting(chat: &Arc<ChatHandle>) -> Sending {
+    let text = "never too much. ".repeat(20_000);
+    let mut context = Context::from_waker(Waker::noop());
+    // On a machine with other work it can be over before this thread has its turn.
+    for _ in 0..20 {
+        let token = CallToken::new();
+        let messages = vec![message(Role::User, &text)];
+        let mut sending = Box::pin(chat.clone().send(messages, greedy(), token.clone()));
+        while sending.as_mut().poll(&mut context).is_pending() {
+            if matches!(chat.reset(), Err(Failure::Busy)) {
+                return (sending, token);
+            }
+        }
+    }
+    panic!("every start was over before it was seen");
 }
