@@ -337,20 +337,20 @@ mod tests {
     #[test]
     fn many_values_are_neither_loaded_nor_saved() {
         let folder = Folder::new("many-values");
-        save(&folder.file(), &messages()).unwrap();
+        save_messages(&folder.file(), &messages()).unwrap();
         let call = |values: usize| {
             let zeros = vec![0; values].into();
             let mut call = messages().remove(2);
             call.tool_calls[0].arguments = zeros;
             call
         };
-        let error = save(&folder.file(), &[call(1 << 18)]).unwrap_err();
+        let error = save_messages(&folder.file(), &[call(1 << 18)]).unwrap_err();
         assert!(error.to_string().contains("save the chat"), "{error}");
-        assert_eq!(load(&folder.file()).unwrap(), messages());
+        assert_eq!(load_messages(&folder.file()).unwrap(), messages());
         assert_eq!(folder.names(), ["chat.json"]);
         let most = [call((1 << 18) - 32)];
-        save(&folder.file(), &most).unwrap();
-        assert_eq!(load(&folder.file()).unwrap(), most);
+        save_messages(&folder.file(), &most).unwrap();
+        assert_eq!(load_messages(&folder.file()).unwrap(), most);
 
         let begin = r#"{"version":1,"messages":[{"role":"assistant","content":[],"tool_calls":[{"name":"x","arguments":"#;
         for (value, count) in [("0,", 1 << 19), ("{},", 1 << 18), ("[", 1 << 19)] {
