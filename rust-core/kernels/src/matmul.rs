@@ -1,11 +1,14 @@
 //! Matrix products: the front door, which checks sizes, splits the weight rows into tasks and
 //! picks the kernel.
 
+use std::marker::PhantomData;
+
 use crate::activations::{Activations, Precision};
 use crate::aligned::Aligned;
 use crate::disjoint::Disjoint;
 use crate::error::ShapeError;
 use crate::float::{self, FloatRows};
+use crate::formats::with_format;
 use crate::integer::{self, IntRows};
 use crate::isa::Isa;
 use crate::lanes::dispatch;
@@ -133,18 +136,25 @@ pub fn matmul(
             }
             // Fewer rows than a tile has are left to the reference, which has the same bits.
             let tiles = simd::lanes(isa).is_some_and(|lanes| lanes <= w.rows());
-            let kernel = IntRows {
-                w,
-                rows: rows.clone(),
-                x,
-                scratch,
-                y: &y,
-                ldy,
-            };
-            // SAFETY: tasks have different rows of `w`, hence columns of `y`, whose size was
-            // checked, as were the columns of `x`; a task ends at a whole tile or at the last row.
-            if tiles && unsafe { simd::dispatch(isa, kernel) } {
-                return;
+            if tiles {
+                let done = with_format!(w.ty(), F => {
+                    let kernel = IntRows::<F> {
+                        format: PhantomData,
+                        w,
+                        rows: rows.clone(),
+                        x,
+                        scratch,
+                        y: &y,
+                        ldy,
+                    };
+                    // SAFETY: tasks have different rows of `w`, hence columns of `y`, whose size was
+                    // checked, as were the columns of `x`; a task ends at a whole tile or at the
+                    // last row.
+                    unsafe { simd::dispatch(isa, kernel) }
+                });
+                if done {
+                    return;
+                }
             }
             for j in rows {
                 for r in 0..x.rows() {

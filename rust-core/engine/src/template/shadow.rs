@@ -63,7 +63,7 @@ pub(super) fn standing(tokenizer: &Tokenizer, first: Rendering, shadow: Renderin
 fn has_no_more_tokens(tokenizer: &Tokenizer, first: &Rendering, shadow: &Rendering) -> bool {
     let brackets = |text: &str| {
         text.chars()
-            .filter(|c| tokenizer.brackets().contains(c))
+            .filter(|c| tokenizer.brackets().binary_search(c).is_ok())
             .count()
     };
     let (of_first, of_shadow) = (first.stretches(tokenizer), shadow.stretches(tokenizer));

@@ -97,13 +97,14 @@ pub(super) unsafe fn one_scale<S: Simd, F: Packed>(d: S::Floats, out: *mut f32) 
     }
 }
 
-/// Evaluates an expression for each of the groups of a block, `$g` a constant in it.
+/// Evaluates an expression for each of the groups of a block, `$g` a constant in it. For those that
+/// a format has not, nothing is compiled.
 macro_rules! for_groups {
     ($count:expr, $g:ident => $body:expr) => {
         for_groups!(@ $count, $g, $body, [0 1 2 3 4 5 6 7])
     };
     (@ $count:expr, $g:ident, $body:expr, [$($n:literal)*]) => {
-        $(if $n < $count {
+        $(if const { $n < $count } {
             const $g: usize = $n;
             $body
         })*

@@ -7,9 +7,11 @@
 mod gemm;
 mod gemv;
 
+use std::marker::PhantomData;
+
 use crate::activations::{Activations, GroupMeta};
 use crate::disjoint::Disjoint;
-use crate::formats::{GROUP, MAX_PLACES, Minimum, Packed, with_format};
+use crate::formats::{GROUP, MAX_PLACES, Minimum, Packed};
 use crate::matrix::Matrix;
 use crate::simd::{Class, IntKernel, MAX_LANES, MAX_PANELS, Simd, Tile};
 
@@ -24,19 +26,24 @@ pub(crate) const PANEL_BYTES_PER_COL: usize =
     MAX_PANELS * (MAX_LANES + MAX_LANES * MAX_PLACES * 4 / GROUP);
 
 /// Evaluates an expression for all rows of a batch from `$r` on, as many at once as the instruction
-/// set does best with `$panels` panels.
+/// set does best with `$panels` panels. For numbers beyond that, nothing is compiled.
 macro_rules! batches {
     ($r:ident, [$($m:literal)*], $panels:literal, $x:ident, $count:ident => $body:expr) => {
-        $(while $m <= S::BATCH[$panels - 1] && $x.rows() - $r >= $m {
-            const $count: usize = $m;
-            $body;
-            $r += $m;
+        $(if const { $m <= S::BATCH[$panels - 1] } {
+            while $x.rows() - $r >= $m {
+                const $count: usize = $m;
+                $body;
+                $r += $m;
+            }
         })*
     };
 }
 
 /// Rows `rows` of `y[r * ldy + j] = dot(w.row(j), x.row(r))` for a quantized `w` and 8-bit `x`.
-pub(crate) struct IntRows<'a> {
+///
+/// A kernel of its own for each format: together they would be one function too large to compile.
+pub(crate) struct IntRows<'a, F> {
+    pub(crate) format: PhantomData<F>,
     pub(crate) w: &'a Matrix<'a>,
     pub(crate) rows: std::ops::Range<usize>,
     pub(crate) x: &'a Activations,
@@ -47,21 +54,15 @@ pub(crate) struct IntRows<'a> {
     pub(crate) ldy: usize,
 }
 
-impl IntKernel for IntRows<'_> {
+impl<F: Packed> IntKernel for IntRows<'_, F> {
     /// # Safety
     /// No other task writes these columns of `y`, whose rows of `ldy` are long enough for `w`; `x`
-    /// has the columns of `w`, which has at least [`Simd::LANES`] rows up to the last of `rows`.
+    /// has the columns of `w`, which is of the format and has at least [`Simd::LANES`] rows up to the
+    /// last of `rows`.
     #[inline(always)]
     unsafe fn run<S: Simd>(self) {
-        // SAFETY: by the caller's promise.
-        unsafe { with_format!(self.w.ty(), F => self.format::<S, F>()) }
-    }
-}
-
-impl IntRows<'_> {
-    #[inline(always)]
-    unsafe fn format<S: Simd, F: Packed>(self) {
         let IntRows {
+            format: _,
             w,
             rows,
             x,
@@ -71,7 +72,7 @@ impl IntRows<'_> {
         } = self;
         let groups = w.cols() / GROUP;
         let blocks = groups / F::GROUPS;
-        assert!(x.cols() == w.cols() && rows.end <= w.rows());
+        assert!(w.ty() == F::TYPE && x.cols() == w.cols() && rows.end <= w.rows());
         assert!(rows.start == rows.end || rows.end >= S::LANES);
         assert!(size_of_val(scratch) >= PANEL_BYTES_PER_COL * w.cols());
         let scales_len = groups * F::PLACES * S::LANES;
@@ -116,30 +117,31 @@ impl IntRows<'_> {
                 gemm::unpack::<S, F>(here, blocks, room[0]);
                 let mut r = 0;
                 // Sub-scales need the registers that a second panel would.
-                let two = S::PANELS == 2 && F::CLASS != Class::Unsigned6Scaled;
-                if two && first + S::LANES < rows.end {
-                    let (there, out2) = tile(first + S::LANES);
-                    gemm::unpack::<S, F>(there, blocks, room[1]);
-                    batches!(r, [8 6 4 2 1], 2, x, M => {
-                        let (ints, meta) = row(r);
-                        let room = [room[0], room[1]];
-                        let sums = gemm::dots::<S, F, M, 2>(room, groups, ints, meta);
-                        for m in 0..M {
-                            out.store::<S>(r + m, sums[0][m]);
-                            out2.store::<S>(r + m, sums[1][m]);
-                        }
-                    });
-                    first += 2 * S::LANES;
-                } else {
-                    batches!(r, [8 6 4 2 1], 1, x, M => {
-                        let (ints, meta) = row(r);
-                        let sums = gemm::dots::<S, F, M, 1>([room[0]], groups, ints, meta);
-                        for m in 0..M {
-                            out.store::<S>(r + m, sums[0][m]);
-                        }
-                    });
-                    first += S::LANES;
+                if const { S::PANELS == 2 && !matches!(F::CLASS, Class::Unsigned6Scaled) } {
+                    if first + S::LANES < rows.end {
+                        let (there, out2) = tile(first + S::LANES);
+                        gemm::unpack::<S, F>(there, blocks, room[1]);
+                        batches!(r, [6 2 1], 2, x, M => {
+                            let (ints, meta) = row(r);
+                            let room = [room[0], room[1]];
+                            let sums = gemm::dots::<S, F, M, 2>(room, groups, ints, meta);
+                            for m in 0..M {
+                                out.store::<S>(r + m, sums[0][m]);
+                                out2.store::<S>(r + m, sums[1][m]);
+                            }
+                        });
+                        first += 2 * S::LANES;
+                        continue;
+                    }
                 }
+                batches!(r, [8 4 1], 1, x, M => {
+                    let (ints, meta) = row(r);
+                    let sums = gemm::dots::<S, F, M, 1>([room[0]], groups, ints, meta);
+                    for m in 0..M {
+                        out.store::<S>(r + m, sums[0][m]);
+                    }
+                });
+                first += S::LANES;
             }
         }
     }
