@@ -117,22 +117,22 @@ impl<F: Packed> IntKernel for IntRows<'_, F> {
                 gemm::unpack::<S, F>(here, blocks, room[0]);
                 let mut r = 0;
                 // Sub-scales need the registers that a second panel would.
-                if const { S::PANELS == 2 && !matches!(F::CLASS, Class::Unsigned6Scaled) } {
-                    if first + S::LANES < rows.end {
-                        let (there, out2) = tile(first + S::LANES);
-                        gemm::unpack::<S, F>(there, blocks, room[1]);
-                        batches!(r, [6 2 1], 2, x, M => {
-                            let (ints, meta) = row(r);
-                            let room = [room[0], room[1]];
-                            let sums = gemm::dots::<S, F, M, 2>(room, groups, ints, meta);
-                            for m in 0..M {
-                                out.store::<S>(r + m, sums[0][m]);
-                                out2.store::<S>(r + m, sums[1][m]);
-                            }
-                        });
-                        first += 2 * S::LANES;
-                        continue;
-                    }
+                if const { S::PANELS == 2 && !matches!(F::CLASS, Class::Unsigned6Scaled) }
+                    && first + S::LANES < rows.end
+                {
+                    let (there, out2) = tile(first + S::LANES);
+                    gemm::unpack::<S, F>(there, blocks, room[1]);
+                    batches!(r, [6 2 1], 2, x, M => {
+                        let (ints, meta) = row(r);
+                        let room = [room[0], room[1]];
+                        let sums = gemm::dots::<S, F, M, 2>(room, groups, ints, meta);
+                        for m in 0..M {
+                            out.store::<S>(r + m, sums[0][m]);
+                            out2.store::<S>(r + m, sums[1][m]);
+                        }
+                    });
+                    first += 2 * S::LANES;
+                    continue;
                 }
                 batches!(r, [8 4 1], 1, x, M => {
                     let (ints, meta) = row(r);
