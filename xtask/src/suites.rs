@@ -97,7 +97,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "debug",
-        about: "library tests of kernels and engine with debug assertions",
+        about: "library tests of kernels and engine, the engine with debug assertions",
         budget: Duration::from_secs(180),
         plan: |setup| {
             let words = split("test --package dormouse-kernels --package dormouse --lib");
