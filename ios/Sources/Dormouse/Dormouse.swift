@@ -61,10 +61,11 @@ public enum Dormouse {
           await onProgress?(share)
         }
         let model = Model(try await task.model())
-        try Task.checkCancellation()
-        if told < 1 {
+        if told < 1, !Task.isCancelled {
           await onProgress?(1)
         }
+        // Also what it was told last may have had it cancelled.
+        try Task.checkCancellation()
         return model
       } onCancel: {
         task.cancel()

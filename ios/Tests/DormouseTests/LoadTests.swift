@@ -159,6 +159,12 @@ extension All {
         try await Dormouse.load(source) { _ in withUnsafeCurrentTask { $0?.cancel() } }
       }
       await #expect(throws: CancellationError.self) { _ = try await asSoonAsItStarts.value }
+      let asItEnds = Task {
+        try await Dormouse.load(source) { share in
+          if share == 1 { withUnsafeCurrentTask { $0?.cancel() } }
+        }
+      }
+      await #expect(throws: CancellationError.self) { _ = try await asItEnds.value }
       let before = Task {
         withUnsafeCurrentTask { $0?.cancel() }
         return try await Dormouse.load(source)

@@ -3,6 +3,8 @@ package dev.dormouse
 import dev.dormouse.internal.Bridge
 import dev.dormouse.internal.ModelBridge
 import dev.dormouse.internal.UniffiBridge
+import kotlinx.coroutines.currentCoroutineContext
+import kotlinx.coroutines.ensureActive
 
 /**
  * Language models on the device: where everything begins.
@@ -64,6 +66,8 @@ public object Dormouse {
             }
             load.model { loaded = it }
             if (told != 1f) onProgress(1f)
+            // Also what it was told last may have had it cancelled.
+            currentCoroutineContext().ensureActive()
             return Model(checkNotNull(loaded)).also { loaded = null }
         } finally {
             // Cancelled when it was there already: nobody else could close it.

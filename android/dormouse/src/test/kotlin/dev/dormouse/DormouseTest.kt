@@ -2,11 +2,13 @@ package dev.dormouse
 
 import com.sun.jna.NativeLibrary
 import kotlinx.coroutines.CancellationException
+import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.async
 import kotlinx.coroutines.cancelAndJoin
 import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.delay
 import kotlinx.coroutines.flow.toList
+import kotlinx.coroutines.job
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.yield
 import org.junit.jupiter.api.condition.EnabledOnOs
@@ -78,6 +80,17 @@ internal class DormouseTest {
                 if (load.isCancelled) assertFailsWith<CancellationException> { load.await() } else load.await().close()
             }
             // Closed when it came too late to be given to anybody: no model's threads are left.
+            untilNoThreads()
+        }
+
+    @Test
+    fun `a load that is cancelled by what it tells last gives no model`() =
+        within {
+            val load = async(start = CoroutineStart.LAZY) {
+                val job = coroutineContext.job
+                Dormouse.load(scripted, oneThread) { if (it == 1f) job.cancel() }
+            }
+            assertFailsWith<CancellationException> { load.await() }
             untilNoThreads()
         }
 
