@@ -10,8 +10,8 @@
 use std::time::Instant;
 
 use dormouse_kernels::{
-    Activations, AttentionShape, GgmlType, Isa, KV_BLOCK, KvLayer, Matrix, Pool, Precision,
-    Scratch, attention, matmul,
+    Activations, AttentionScratch, AttentionShape, GgmlType, Isa, KV_BLOCK, KvLayer, Matrix, Pool,
+    Precision, Scratch, attention, matmul,
 };
 
 struct Options {
@@ -216,8 +216,19 @@ fn attentions(options: &Options, pool: &Pool) {
                 .map(|i| (i as f32).sin())
                 .collect();
             let mut out = vec![0.0; q.len()];
-            let seconds =
-                best(|_| attention(pool, options.isa, &shape, &q, 512 - rows, &cache, &mut out));
+            let mut room = AttentionScratch::new(n_head);
+            let seconds = best(|_| {
+                attention(
+                    pool,
+                    options.isa,
+                    &shape,
+                    &q,
+                    512 - rows,
+                    &cache,
+                    &mut room,
+                    &mut out,
+                );
+            });
             let keys = (512 - rows) * rows + rows * (rows + 1) / 2;
             let gflops = (4 * keys * n_head * head_dim) as f64 / seconds * 1e-9;
             let us = seconds * 1e6;

@@ -88,6 +88,9 @@ pub(crate) trait Pair<L>: Copy {
     /// `p` points to eight readable f32; no alignment needed.
     unsafe fn load_twice(p: *const f32) -> Self;
     /// # Safety
+    /// Both point to eight readable f16; no alignment needed.
+    unsafe fn load_f16(first: *const u16, second: *const u16) -> Self;
+    /// # Safety
     /// Both point to room for eight f32; no alignment needed.
     unsafe fn store(self, first: *mut f32, second: *mut f32);
     fn mul(self, other: Self) -> Self;
@@ -115,6 +118,12 @@ impl<L: Lanes> Pair<L> for [L; 2] {
     unsafe fn load_twice(p: *const f32) -> Self {
         // SAFETY: by the caller's promise.
         unsafe { [L::load(p); 2] }
+    }
+
+    #[inline(always)]
+    unsafe fn load_f16(first: *const u16, second: *const u16) -> Self {
+        // SAFETY: by the caller's promise.
+        unsafe { [L::load_f16(first), L::load_f16(second)] }
     }
 
     #[inline(always)]

@@ -35,6 +35,7 @@ mod matrix;
 mod neon;
 mod norm;
 mod pool;
+mod prefetch;
 mod rope;
 mod scalar;
 mod simd;
@@ -42,7 +43,9 @@ mod tasks;
 mod types;
 
 pub use activations::{Activations, Precision};
-pub use attention::{AttentionShape, KV_BLOCK, KvElem, KvLayer, attention, store_kv};
+pub use attention::{
+    AttentionScratch, AttentionShape, KV_BLOCK, KvElem, KvLayer, attention, store_kv,
+};
 pub use dequantize::dequantize;
 pub use elementwise::{
     add_assign, gelu_tanh, gelu_tanh_mul, scale, silu, silu_mul, soft_cap, softmax,

@@ -5,7 +5,9 @@
 mod common;
 
 use common::{Random, bits};
-use dormouse_kernels::{AttentionShape, Isa, KV_BLOCK, KvElem, KvLayer, Pool, attention, store_kv};
+use dormouse_kernels::{
+    AttentionScratch, AttentionShape, Isa, KV_BLOCK, KvElem, KvLayer, Pool, attention, store_kv,
+};
 use half::f16;
 use proptest::prelude::*;
 
@@ -108,13 +110,15 @@ fn check<T: KvElem>(shape: AttentionShape, pos0: usize, rows: usize, seed: u64, 
         for (threads, chunk) in [(2, rows), (1, 1), (3, 7)] {
             let pool = Pool::new(threads);
             let mut out = vec![f32::NAN; q.len()];
+            let mut scratch = AttentionScratch::new(shape.n_head);
             let row = shape.n_head * shape.head_dim;
             for (i, (q, out)) in q
                 .chunks(chunk * row)
                 .zip(out.chunks_mut(chunk * row))
                 .enumerate()
             {
-                attention(&pool, isa, &shape, q, pos0 + i * chunk, &cache, out);
+                let at = pos0 + i * chunk;
+                attention(&pool, isa, &shape, q, at, &cache, &mut scratch, out);
             }
             for (a, b) in out.iter().zip(&expected) {
                 assert!(
@@ -184,6 +188,34 @@ fn tile_borders() {
     }
 }
 
+/// One row over so many keys that it is decoded in spans, with every number of heads that share a
+/// key and with heads that no whole number of registers holds.
+#[test]
+fn long_contexts() {
+    for (n_kv_head, group, head_dim, window) in [
+        (1, 1, 32, None),
+        (1, 2, 48, None),
+        (3, 3, 64, Some(2100)),
+        (1, 4, 256, None),
+        (2, 5, 80, Some(100)),
+        (1, 7, 16, None),
+        (1, 17, 112, None),
+    ] {
+        let shape = AttentionShape {
+            n_head: n_kv_head * group,
+            n_kv_head,
+            head_dim,
+            scale: 1.0 / (head_dim as f32).sqrt(),
+            soft_cap: None,
+            window,
+        };
+        for pos0 in [2047, 2300] {
+            check::<f16>(shape, pos0, 2, 3, 1.5);
+        }
+        check::<f32>(shape, 4500, 1, 4, 1.5);
+    }
+}
+
 /// Scores of ±hundreds: the running maximum must keep the exponentials in range.
 #[test]
 fn large_scores_do_not_overflow() {
@@ -207,6 +239,7 @@ fn large_scores_do_not_overflow() {
             &q,
             299,
             &cache::<f32>(isa, &shape, &k, &v),
+            &mut AttentionScratch::new(1),
             &mut out,
         );
         let expected = definition::<f32>(&shape, &q, 299, &k, &v);

@@ -6,8 +6,11 @@
 //! new maximum m'; the sums so far times e^(m - m'); then the keys' e^(score - m') in the order
 //! of their positions. So a row's bits depend on no other row, nor on how the batch was cut.
 
+mod decode;
 mod rows;
 mod tile;
+
+use std::ops::Range;
 
 use half::f16;
 
@@ -15,6 +18,7 @@ use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::lanes::{Kernel, Lanes, dispatch, map};
 use crate::pool::Pool;
+pub use decode::AttentionScratch;
 
 /// Positions in a block of the KV cache, and in a tile of attention.
 pub const KV_BLOCK: usize = 64;
@@ -96,6 +100,28 @@ pub struct AttentionShape {
     pub window: Option<usize>,
 }
 
+impl AttentionShape {
+    /// Tiles with keys that a row at one of `positions` sees.
+    fn tiles(&self, positions: Range<usize>) -> Range<usize> {
+        self.oldest(positions.start) / KV_BLOCK..positions.end.div_ceil(KV_BLOCK)
+    }
+
+    /// Of a tile's keys, those that the row at `position` sees.
+    fn seen(&self, position: usize, tile: usize) -> Seen {
+        let start = tile * KV_BLOCK;
+        let end = (position + 1).clamp(start, start + KV_BLOCK);
+        let first = self.oldest(position).clamp(start, end);
+        Seen {
+            start: first - start,
+            end: end - start,
+        }
+    }
+
+    fn oldest(&self, position: usize) -> usize {
+        (position + 1).saturating_sub(self.window.unwrap_or(usize::MAX))
+    }
+}
+
 /// Attention of consecutive query rows over the keys up to and including each row's position.
 ///
 /// `q` and `out` are `[rows][n_head * head_dim]`; row `r` sits at position `pos0 + r`, and the
@@ -112,6 +138,7 @@ pub fn attention<T: KvElem>(
     q: &[f32],
     pos0: usize,
     kv: &dyn KvLayer<T>,
+    scratch: &mut AttentionScratch,
     out: &mut [f32],
 ) {
     let width = shape.n_head * shape.head_dim;
@@ -124,7 +151,14 @@ pub fn attention<T: KvElem>(
         q.len() == out.len() && width > 0 && q.len().is_multiple_of(width),
         "q and out are whole rows"
     );
+    assert!(
+        shape.n_head <= scratch.heads(),
+        "scratch is for fewer heads"
+    );
     let rows = q.len() / width;
+    if rows == 1 && decode::pays(shape, pos0) {
+        return decode::attend(pool, isa, shape, q, pos0, kv, scratch, out);
+    }
     let out = Disjoint::new(out);
     // Heads change fastest: tasks that run together share the cost of fetching keys.
     pool.run(rows.div_ceil(ROWS) * shape.n_head, &|task, _| {
@@ -153,7 +187,7 @@ struct Head<'a, T> {
     kv: &'a dyn KvLayer<T>,
     /// The rows' elements of this head are this task's alone.
     out: &'a Disjoint<'a, f32>,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
     head: usize,
 }
 
@@ -178,15 +212,6 @@ struct Seen {
     end: usize,
 }
 
-impl From<std::ops::Range<usize>> for Seen {
-    fn from(range: std::ops::Range<usize>) -> Self {
-        Seen {
-            start: range.start,
-            end: range.end,
-        }
-    }
-}
-
 impl<T: KvElem> Kernel for Head<'_, T> {
     type Output = ();
 
@@ -194,8 +219,6 @@ impl<T: KvElem> Kernel for Head<'_, T> {
     fn run<L: Lanes>(self) {
         let (head_dim, n_head) = (self.shape.head_dim, self.shape.n_head);
         let at = |r: usize| (r * n_head + self.head) * head_dim;
-        let window = self.shape.window.unwrap_or(usize::MAX);
-        let oldest = |p: usize| (p + 1).saturating_sub(window);
         // SAFETY: tasks have different rows or heads, and this one uses one part at a time.
         let out = |r: usize| unsafe { self.out.part(at(r), head_dim) };
 
@@ -203,24 +226,16 @@ impl<T: KvElem> Kernel for Head<'_, T> {
         self.rows.clone().for_each(|r| out(r).fill(0.0));
         let kv_head = self.head / (n_head / self.shape.n_kv_head);
         let size = KV_BLOCK * head_dim;
-        let first_tile = oldest(self.pos0 + self.rows.start) / KV_BLOCK;
-        let last_tile = (self.pos0 + self.rows.end - 1) / KV_BLOCK;
+        let positions = self.pos0 + self.rows.start..self.pos0 + self.rows.end;
         let many = self.rows.len() > 1 && rows::fits(head_dim);
-        for tile in first_tile..=last_tile {
-            let start = tile * KV_BLOCK;
+        for tile in self.shape.tiles(positions) {
             let k = &self.kv.k_block(tile)[kv_head * size..][..size];
             let v = &self.kv.v_block(tile)[kv_head * size..][..size];
-            // Of the tile's keys, those that row `r` sees.
-            let seen = |r: usize| {
-                let p = self.pos0 + r;
-                let end = (p + 1).min(start + KV_BLOCK);
-                let first = oldest(p).max(start).min(end.max(start));
-                first - start..end.max(start) - start
-            };
+            let seen = |r: usize| self.shape.seen(self.pos0 + r, tile);
             if many {
                 let mut seens = [Seen::default(); ROWS];
                 for (r, place) in self.rows.clone().zip(&mut seens) {
-                    *place = Seen::from(seen(r));
+                    *place = seen(r);
                 }
                 let q = |i: usize| &self.q[at(self.rows.start + i)..][..head_dim];
                 let out = |i: usize| out(self.rows.start + i);
@@ -230,11 +245,11 @@ impl<T: KvElem> Kernel for Head<'_, T> {
             }
             for r in self.rows.clone() {
                 let seen = seen(r);
-                if seen.is_empty() {
+                if seen.start == seen.end {
                     continue;
                 }
                 let q = &self.q[at(r)..][..head_dim];
-                let mut weights = tile::scores::<L, T>(self.shape, q, k, seen.clone());
+                let mut weights = tile::scores::<L, T>(self.shape, q, k, seen);
                 let running = &mut running[r - self.rows.start];
                 let correction = tile::exponentials::<L>(&mut weights, running);
                 tile::add_values::<L, T>(out(r), v, &weights, seen, correction);

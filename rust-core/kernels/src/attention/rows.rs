@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use super::{AttentionShape, KV_BLOCK, KvElem, ROWS, Running, Seen, tile};
 use crate::float::{Element, dot8};
 use crate::lanes::{Lanes, Pair};
+use crate::prefetch::prefetch_all;
 
 /// Keys, or values, that are converted at a time.
 const KEYS: usize = 8;
@@ -56,6 +57,12 @@ impl Keys {
     }
 }
 
+/// Whether a row sees any of the eight keys from `first` on.
+#[inline(always)]
+fn sees(seen: &Seen, first: usize) -> bool {
+    seen.start < first + KEYS && seen.end > first
+}
+
 /// One tile for the rows whose keys `seen` tells: `q` and `out` give a row's elements.
 #[inline(always)]
 pub(super) fn attend<'a, L: Lanes, T: KvElem>(
@@ -67,15 +74,36 @@ pub(super) fn attend<'a, L: Lanes, T: KvElem>(
     running: &mut [Running; ROWS],
     out: impl Fn(usize) -> &'a mut [f32],
 ) {
-    let size = KEYS * shape.head_dim;
-    let mut keys = Keys::new();
     let mut weights = [[f32::NEG_INFINITY; KV_BLOCK]; ROWS];
     let mut corrections = [1.0f32; ROWS];
-    let sees = |seen: &Seen, first: usize| seen.start < first + KEYS && seen.end > first;
+    scores::<L, T>(shape, seen, q, k, v.as_ptr(), &mut weights);
+    for (i, seen) in seen.iter().enumerate() {
+        if seen.start < seen.end {
+            corrections[i] = tile::exponentials::<L>(&mut weights[i], &mut running[i]);
+        }
+    }
+    values::<L, T>(shape, seen, v, &weights, corrections, out);
+}
+
+/// The scores of a tile's keys; those of keys that a row does not see are -inf. Meanwhile as many
+/// keys from `next` on are fetched.
+#[inline(always)]
+pub(super) fn scores<'a, L: Lanes, T: KvElem>(
+    shape: &AttentionShape,
+    seen: &[Seen],
+    q: impl Fn(usize) -> &'a [f32],
+    k: &[T],
+    next: *const T,
+    weights: &mut [[f32; KV_BLOCK]],
+) {
+    assert!(seen.len() <= weights.len());
+    let size = KEYS * shape.head_dim;
+    let mut keys = Keys::new();
     for first in (0..KV_BLOCK).step_by(KEYS) {
         if !seen.iter().any(|seen| sees(seen, first)) {
             continue;
         }
+        prefetch_all(next.wrapping_add(first / KEYS * size), size);
         let keys = keys.of::<L, T>(&k[first / KEYS * size..][..size]);
         let rows = std::array::from_fn(|i| keys[i * shape.head_dim..].as_ptr());
         let mut i = 0;
@@ -99,13 +127,24 @@ pub(super) fn attend<'a, L: Lanes, T: KvElem>(
             i += 1;
         }
     }
-    for (i, seen) in seen.iter().enumerate() {
-        if seen.start < seen.end {
-            weights[i][..seen.start].fill(f32::NEG_INFINITY);
-            weights[i][seen.end..].fill(f32::NEG_INFINITY);
-            corrections[i] = tile::exponentials::<L>(&mut weights[i], &mut running[i]);
-        }
+    for (seen, weights) in seen.iter().zip(weights) {
+        weights[..seen.start].fill(f32::NEG_INFINITY);
+        weights[seen.end..].fill(f32::NEG_INFINITY);
     }
+}
+
+/// `out = out * correction + sum of weights[j] * v[j]` for each row, the keys in order.
+#[inline(always)]
+fn values<'a, L: Lanes, T: KvElem>(
+    shape: &AttentionShape,
+    seen: &[Seen],
+    v: &[T],
+    weights: &[[f32; KV_BLOCK]; ROWS],
+    mut corrections: [f32; ROWS],
+    out: impl Fn(usize) -> &'a mut [f32],
+) {
+    let size = KEYS * shape.head_dim;
+    let mut keys = Keys::new();
     for first in (0..KV_BLOCK).step_by(KEYS) {
         if !seen.iter().any(|seen| sees(seen, first)) {
             continue;

@@ -1,6 +1,6 @@
 //! A tile of keys and values for one query row: decoding. The keys are read as they are stored.
 
-use super::{AttentionShape, KV_BLOCK, KvElem, Running};
+use super::{AttentionShape, KV_BLOCK, KvElem, Running, Seen};
 use crate::float::{Element, dot8};
 use crate::lanes::Lanes;
 use crate::math;
@@ -11,7 +11,7 @@ pub(super) fn scores<L: Lanes, T: KvElem>(
     shape: &AttentionShape,
     q: &[f32],
     k: &[T],
-    seen: std::ops::Range<usize>,
+    seen: Seen,
 ) -> [f32; KV_BLOCK] {
     let mut scores = [f32::NEG_INFINITY; KV_BLOCK];
     let head_dim = q.len();
@@ -83,7 +83,7 @@ pub(super) fn add_values<L: Lanes, T: KvElem>(
     out: &mut [f32],
     v: &[T],
     weights: &[f32; KV_BLOCK],
-    seen: std::ops::Range<usize>,
+    seen: Seen,
     correction: f32,
 ) {
     let head_dim = out.len();
@@ -91,16 +91,16 @@ pub(super) fn add_values<L: Lanes, T: KvElem>(
     let whole = head_dim / 8 * 8;
     let mut d = 0;
     while d + 64 <= whole {
-        add_columns::<L, T, 8>(out, v, weights, seen.clone(), correction, d);
+        add_columns::<L, T, 8>(out, v, weights, seen, correction, d);
         d += 64;
     }
     while d < whole {
-        add_columns::<L, T, 1>(out, v, weights, seen.clone(), correction, d);
+        add_columns::<L, T, 1>(out, v, weights, seen, correction, d);
         d += 8;
     }
     if whole < head_dim {
         let mut acc = L::load_partial(&out[whole..]).mul(L::splat(correction));
-        for j in seen {
+        for j in seen.start..seen.end {
             let v = load_padded::<L, T>(&v[j * head_dim + whole..(j + 1) * head_dim]);
             acc = L::splat(weights[j]).fma(v, acc);
         }
@@ -114,7 +114,7 @@ fn add_columns<L: Lanes, T: KvElem, const N: usize>(
     out: &mut [f32],
     v: &[T],
     weights: &[f32; KV_BLOCK],
-    seen: std::ops::Range<usize>,
+    seen: Seen,
     correction: f32,
     d: usize,
 ) {
@@ -123,7 +123,7 @@ fn add_columns<L: Lanes, T: KvElem, const N: usize>(
     let chunks = out[d..][..8 * N].as_chunks_mut::<8>().0;
     let mut acc: [L; N] =
         std::array::from_fn(|i| L::from_array(chunks[i]).mul(L::splat(correction)));
-    for j in seen {
+    for j in seen.start..seen.end {
         let weight = L::splat(weights[j]);
         let row = v[j * head_dim + d..][..8 * N].as_ptr();
         for (i, acc) in acc.iter_mut().enumerate() {

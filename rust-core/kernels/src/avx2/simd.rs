@@ -76,16 +76,6 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn prefetch(p: *const u8) {
-        // Newer compilers hold the intrinsic for safe, 1.88 does not.
-        #[allow(unused_unsafe)]
-        // SAFETY: a prefetch reads nothing; any address will do.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T0>(p.cast());
-        }
-    }
-
-    #[inline(always)]
     unsafe fn splat(byte: u8) -> __m256i {
         // SAFETY: see above.
         unsafe { _mm256_set1_epi8(byte as i8) }

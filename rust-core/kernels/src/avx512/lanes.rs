@@ -57,6 +57,16 @@ impl Pair<Avx2Lanes<Zmm>> for ZmmPair {
     }
 
     #[inline(always)]
+    unsafe fn load_f16(first: *const u16, second: *const u16) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let (first, second) = (first.cast(), second.cast());
+            let both = _mm256_set_m128i(_mm_loadu_si128(second), _mm_loadu_si128(first));
+            ZmmPair(_mm512_cvtph_ps(both))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store(self, first: *mut f32, second: *mut f32) {
         // SAFETY: see above.
         unsafe {

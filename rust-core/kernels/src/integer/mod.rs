@@ -13,6 +13,7 @@ use crate::activations::{Activations, GroupMeta};
 use crate::disjoint::Disjoint;
 use crate::formats::{GROUP, MAX_PLACES, Minimum, Packed};
 use crate::matrix::Matrix;
+use crate::prefetch::prefetch_all;
 use crate::simd::{Class, IntKernel, MAX_LANES, MAX_PANELS, Simd, Tile};
 
 /// Activation rows from which unpacking a panel pays.
@@ -249,7 +250,5 @@ unsafe fn accumulate<S: Simd, F: Packed>(acc: S::Floats, sums: S::Ints, panel: P
 fn prefetch_next<S: Simd, F: Packed>(tile: Tile, blocks: usize, b: usize) {
     let bytes = S::LANES * F::BLOCK_BYTES;
     let ahead = (blocks * bytes).max(PREFETCH) + b * bytes;
-    for line in 0..bytes.div_ceil(64) {
-        S::prefetch(tile.first.wrapping_add(ahead + 64 * line));
-    }
+    prefetch_all(tile.first.wrapping_add(ahead), bytes);
 }

@@ -97,18 +97,6 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     }
 
     #[inline(always)]
-    fn prefetch(p: *const u8) {
-        // SAFETY: a prefetch reads nothing; any address will do.
-        unsafe {
-            asm!(
-                "prfm pldl1keep, [{p}]",
-                p = in(reg) p,
-                options(readonly, nostack, preserves_flags),
-            );
-        }
-    }
-
-    #[inline(always)]
     unsafe fn splat(byte: u8) -> uint8x16_t {
         // SAFETY: see above.
         unsafe { vdupq_n_u8(byte) }

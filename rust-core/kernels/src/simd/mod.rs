@@ -102,8 +102,6 @@ pub(crate) trait Simd {
     unsafe fn load_quads(tile: Tile, e: usize, at: usize) -> Self::Bytes;
     /// 16 bits of each row of register `e`: bytes of all ones where a bit is set.
     unsafe fn load_bits(tile: Tile, e: usize, at: usize) -> Self::Bytes;
-    /// Asks for a line of memory, of any address.
-    fn prefetch(p: *const u8);
     /// The same byte everywhere.
     unsafe fn splat(byte: u8) -> Self::Bytes;
     unsafe fn and(a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;

@@ -8,7 +8,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use dormouse_kernels::{
-    self as kernels, Activations, AttentionShape, Isa, Pool, Precision, Rope, RopeTable, Scratch,
+    self as kernels, Activations, AttentionScratch, AttentionShape, Isa, Pool, Precision, Rope,
+    RopeTable, Scratch,
 };
 
 use super::backend::{AttentionParams, Backend, Linear, Slot};
@@ -47,6 +48,7 @@ pub(super) struct KernelsBackend {
     arena: Arena,
     activations: Activations,
     scratch: Scratch,
+    attention: AttentionScratch,
     /// Each kind of rope with the sines and cosines of the present chunk.
     ropes: Vec<(Rope, RopeTable)>,
     positions: Vec<u32>,
@@ -72,6 +74,7 @@ impl KernelsBackend {
             kv_type: options.kv_type,
             activations: Activations::new(plan.chunk, widest),
             scratch: Scratch::new(threads, widest),
+            attention: AttentionScratch::new(config.n_head),
             ropes: Vec::new(),
             positions: Vec::with_capacity(plan.chunk),
             arena: Arena::new(plan)?,
@@ -101,7 +104,16 @@ impl KernelsBackend {
         };
         let (query, out) = self.arena.pair(Slot::Query, Slot::Attended, self.rows)?;
         let view = blocks.layer(params.layer);
-        kernels::attention(&self.pool, self.isa, &shape, query, self.first, &view, out);
+        kernels::attention(
+            &self.pool,
+            self.isa,
+            &shape,
+            query,
+            self.first,
+            &view,
+            &mut self.attention,
+            out,
+        );
         Ok(())
     }
 
