@@ -178,6 +178,7 @@ impl Sampler {
     fn draw_from_candidates(&mut self, max: f32) -> u32 {
         let temperature = f64::from(self.options.temperature);
         self.weights.clear();
+        self.weights.reserve(self.candidates.capacity());
         self.weights.extend(
             self.candidates
                 .iter()
