@@ -214,6 +214,7 @@ impl Description {
             kv: match args.kv {
                 crate::args::Kv::F16 => "f16",
                 crate::args::Kv::F32 => "f32",
+                crate::args::Kv::Q8_0 => "q8_0",
             },
         }
     }

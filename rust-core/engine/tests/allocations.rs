@@ -9,9 +9,9 @@ mod tiny;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use dormouse::SamplerOptions;
 use dormouse::model::{ContextOptions, Decoder, KvType, LoadOptions, Model};
 use dormouse::session::Sampler;
+use dormouse::{Error, SamplerOptions};
 use tiny::encode::architectures;
 
 /// Counts what all threads of the process ask for.
@@ -87,25 +87,34 @@ fn a_decoded_token_takes_nothing_from_the_heap() {
     let types = ["F16", "Q4_0", "Q8_0", "Q4_K", "Q6_K"];
     let tested = |name: &str| types.iter().any(|ty| name.ends_with(ty));
     for (name, file) in architectures().filter(|(name, _)| tested(name)) {
-        for kv_type in [KvType::F16, KvType::F32] {
+        for kv_type in [KvType::F16, KvType::F32, KvType::Q8_0] {
             let mut options = LoadOptions::default();
             options.threads = Some(2);
             options.kv_type = kv_type;
-            let model = tiny::load(&file, options).unwrap();
+            let model = match tiny::load(&file, options) {
+                // The narrow models have heads of 8.
+                Err(Error::InvalidArgument { .. }) if kv_type == KvType::Q8_0 => continue,
+                model => model.unwrap(),
+            };
             // Past several tiles of attention, and the first step of a block of the KV cache:
             // the blocks are what is taken, one for as many positions.
             let block = dormouse_kernels::KV_BLOCK;
-            let mut steps = Steps::new(&model, 4 * block);
+            let mut steps = Steps::new(&model, 2 * block);
             steps.step();
-            let before = ALLOCATIONS.load(Ordering::SeqCst);
-            for _ in 1..block {
+            // A thread of the pool that the system lets run for the first time allocates; that
+            // may be at any time, but once.
+            let quiet = (0..4).any(|_| {
+                let before = ALLOCATIONS.load(Ordering::SeqCst);
+                for _ in 1..block {
+                    steps.step();
+                }
+                let taken = ALLOCATIONS.load(Ordering::SeqCst) - before;
                 steps.step();
-            }
-            let taken = ALLOCATIONS.load(Ordering::SeqCst) - before;
-            assert_eq!(taken, 0, "{name} with {kv_type:?}: {} steps", block - 1);
-            steps.step();
-            let taken = ALLOCATIONS.load(Ordering::SeqCst) - before;
-            assert!(taken > 0, "{name}: a new block was not seen");
+                let after = ALLOCATIONS.load(Ordering::SeqCst) - before;
+                assert!(after > taken, "{name}: a new block was not seen");
+                taken == 0
+            });
+            assert!(quiet, "{name} with {kv_type:?}");
         }
     }
 }

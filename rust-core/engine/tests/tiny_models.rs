@@ -7,6 +7,7 @@
 mod common;
 mod tiny;
 
+use dormouse::Error;
 use dormouse::evaluate::log_probs;
 use dormouse::gguf::Builder;
 use dormouse::model::{
@@ -246,6 +247,7 @@ fn caches_are_cut_and_forked_around_the_border_of_a_block() {
     for (tiny, kv_type) in [
         (Tiny::llama(6), KvType::F32),
         (Tiny::gemma3(7), KvType::F16),
+        (Tiny::llama(9), KvType::Q8_0),
     ] {
         let model = load(&build(&tiny, GgmlType::Q4_K), |o| o.kv_type = kv_type);
         let n_vocab = model.config().n_vocab;
@@ -277,6 +279,17 @@ fn caches_are_cut_and_forked_around_the_border_of_a_block() {
             assert_eq!(decoder.kv_bytes(), full);
         }
     }
+}
+
+#[test]
+fn a_kv_cache_in_q8_0_needs_heads_of_whole_blocks() {
+    // Heads of eight.
+    let file = tiny::zoo::file("llama", tiny::zoo::NARROW, tiny::f32_bytes);
+    let mut options = LoadOptions::default();
+    options.kv_type = KvType::Q8_0;
+    let error = tiny::load(&file, options).err().unwrap();
+    assert!(matches!(error, Error::InvalidArgument { .. }), "{error}");
+    assert!(error.to_string().contains("q8_0"), "{error}");
 }
 
 #[test]

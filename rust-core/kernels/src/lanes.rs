@@ -23,6 +23,9 @@ pub(crate) trait Lanes: Copy {
     /// # Safety
     /// `p` points to eight readable bf16; no alignment needed.
     unsafe fn load_bf16(p: *const u16) -> Self;
+    /// # Safety
+    /// `p` points to eight readable i8.
+    unsafe fn load_i8(p: *const i8) -> Self;
     fn to_array(self) -> [f32; 8];
     fn add(self, other: Self) -> Self;
     fn sub(self, other: Self) -> Self;
@@ -82,6 +85,7 @@ pub(crate) trait Pair<L>: Copy {
     /// # Safety
     /// Both point to eight readable f32; no alignment needed.
     unsafe fn load(first: *const f32, second: *const f32) -> Self;
+    fn join(first: L, second: L) -> Self;
     /// The same eight in both halves.
     ///
     /// # Safety
@@ -112,6 +116,11 @@ impl<L: Lanes> Pair<L> for [L; 2] {
     unsafe fn load(first: *const f32, second: *const f32) -> Self {
         // SAFETY: by the caller's promise.
         unsafe { [L::load(first), L::load(second)] }
+    }
+
+    #[inline(always)]
+    fn join(first: L, second: L) -> Self {
+        [first, second]
     }
 
     #[inline(always)]

@@ -44,7 +44,7 @@ mod types;
 
 pub use activations::{Activations, Precision};
 pub use attention::{
-    AttentionScratch, AttentionShape, KV_BLOCK, KvElem, KvLayer, attention, store_kv,
+    AttentionScratch, AttentionShape, KV_BLOCK, KvCell, KvLayer, Q8Cell, attention, store_kv,
 };
 pub use dequantize::dequantize;
 pub use elementwise::{

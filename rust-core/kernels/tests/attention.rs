@@ -6,7 +6,8 @@ mod common;
 
 use common::{Random, bits};
 use dormouse_kernels::{
-    AttentionScratch, AttentionShape, Isa, KV_BLOCK, KvElem, KvLayer, Pool, attention, store_kv,
+    AttentionScratch, AttentionShape, Isa, KV_BLOCK, KvCell, KvLayer, Pool, Q8Cell, attention,
+    store_kv,
 };
 use half::f16;
 use proptest::prelude::*;
@@ -27,13 +28,13 @@ impl<T: Sync> KvLayer<T> for Cache<T> {
 }
 
 /// A cache of the rows of `k` and `v`; places not written are NaN.
-fn cache<T: KvElem>(isa: Isa, shape: &AttentionShape, k: &[f32], v: &[f32]) -> Cache<T> {
+fn cache<T: KvCell>(isa: Isa, shape: &AttentionShape, k: &[f32], v: &[f32]) -> Cache<T> {
     let width = shape.n_kv_head * shape.head_dim;
     let blocks = |source: &[f32]| -> Vec<Vec<T>> {
         let mut blocks = Vec::new();
         for (p, row) in source.chunks(width).enumerate() {
             if p % KV_BLOCK == 0 {
-                blocks.push(vec![T::from_f32(f32::NAN); KV_BLOCK * width]);
+                blocks.push(empty::<T>(KV_BLOCK * width));
             }
             let last = blocks.last_mut().unwrap();
             store_kv(
@@ -53,7 +54,21 @@ fn cache<T: KvElem>(isa: Isa, shape: &AttentionShape, k: &[f32], v: &[f32]) -> C
     }
 }
 
-fn definition<T: KvElem>(
+/// Cells of so many elements, all NaN.
+fn empty<T: KvCell>(elements: usize) -> Vec<T> {
+    let mut cells = vec![T::default(); elements / T::ELEMENTS];
+    T::store(&vec![f32::NAN; elements], &mut cells);
+    cells
+}
+
+/// What is stored of these rows of heads.
+fn stored<T: KvCell>(x: &[f32]) -> Vec<f32> {
+    let mut cells = vec![T::default(); x.len() / T::ELEMENTS];
+    T::store(x, &mut cells);
+    (0..x.len()).map(|i| T::get(&cells, i)).collect()
+}
+
+fn definition<T: KvCell>(
     shape: &AttentionShape,
     q: &[f32],
     pos0: usize,
@@ -61,7 +76,7 @@ fn definition<T: KvElem>(
     v: &[f32],
 ) -> Vec<f64> {
     let (d, kv_width) = (shape.head_dim, shape.n_kv_head * shape.head_dim);
-    let stored = |x: f32| f64::from(T::from_f32(x).to_f32());
+    let (k, v) = (stored::<T>(k), stored::<T>(v));
     let mut out = Vec::new();
     for (i, q) in q.chunks(d).enumerate() {
         let (p, head) = (pos0 + i / shape.n_head, i % shape.n_head);
@@ -73,7 +88,7 @@ fn definition<T: KvElem>(
             let dot: f64 = q
                 .iter()
                 .zip(&k[at(j)..])
-                .map(|(q, k)| f64::from(*q) * stored(*k))
+                .map(|(q, k)| f64::from(*q) * f64::from(*k))
                 .sum();
             let scaled = dot * f64::from(shape.scale);
             shape.soft_cap.map_or(scaled, |cap| {
@@ -87,7 +102,7 @@ fn definition<T: KvElem>(
             scores
                 .iter()
                 .zip(first..)
-                .map(|(s, j)| (s - max).exp() * stored(v[at(j) + c]))
+                .map(|(s, j)| (s - max).exp() * f64::from(v[at(j) + c]))
                 .sum::<f64>()
                 / sum
         }));
@@ -95,7 +110,7 @@ fn definition<T: KvElem>(
     out
 }
 
-fn check<T: KvElem>(shape: AttentionShape, pos0: usize, rows: usize, seed: u64, spread: f32) {
+fn check<T: KvCell>(shape: AttentionShape, pos0: usize, rows: usize, seed: u64, spread: f32) {
     let random = &mut Random(seed);
     let width = shape.n_kv_head * shape.head_dim;
     let (k, v) = (
@@ -147,7 +162,7 @@ proptest! {
         (pos0, rows) in (0usize..150, 1usize..40),
         window in prop::option::of(1usize..140),
         soft_cap in prop::option::of(0.5f32..30.0),
-        half in any::<bool>(),
+        cell in 0..3,
     ) {
         let shape = AttentionShape {
             n_head: n_kv_head * group,
@@ -157,10 +172,12 @@ proptest! {
             soft_cap,
             window,
         };
-        if half {
-            check::<f16>(shape, pos0, rows, seed, 2.0);
-        } else {
-            check::<f32>(shape, pos0, rows, seed, 2.0);
+        match cell {
+            0 if head_dim.is_multiple_of(Q8Cell::ELEMENTS) => {
+                check::<Q8Cell>(shape, pos0, rows, seed, 2.0);
+            }
+            1 => check::<f16>(shape, pos0, rows, seed, 2.0),
+            _ => check::<f32>(shape, pos0, rows, seed, 2.0),
         }
     }
 }
@@ -211,8 +228,42 @@ fn long_contexts() {
         };
         for pos0 in [2047, 2300] {
             check::<f16>(shape, pos0, 2, 3, 1.5);
+            if head_dim.is_multiple_of(Q8Cell::ELEMENTS) {
+                check::<Q8Cell>(shape, pos0, 2, 3, 1.5);
+            }
         }
         check::<f32>(shape, 4500, 1, 4, 1.5);
+    }
+}
+
+/// No element is further off than half of what the largest of its 32 is quantized by, with the
+/// scale's own rounding; what is no number does not become one.
+#[test]
+fn quantized_cells() {
+    let random = &mut Random(5);
+    for spread in [1e-9, 1e-3, 1.0, 1e4] {
+        let x = random.floats(64, spread);
+        for (x, y) in x.chunks(32).zip(stored::<Q8Cell>(&x).chunks(32)) {
+            let max = x.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+            let step = max / 127.0;
+            // Below, the scale is no normal f16 any more.
+            let bound = if step > 6.2e-5 {
+                0.57 * step
+            } else {
+                step.max(4e-6)
+            };
+            for (x, y) in x.iter().zip(y) {
+                assert!((x - y).abs() <= bound, "{x} {y} of {max}");
+            }
+        }
+    }
+    assert!(stored::<Q8Cell>(&[0.0; 32]).iter().all(|x| *x == 0.0));
+    for odd in [f32::NAN, f32::INFINITY] {
+        let mut x = [1.0; 32];
+        x[7] = odd;
+        let stored = stored::<Q8Cell>(&x);
+        assert!(stored[7].is_nan() == odd.is_nan(), "{stored:?}");
+        assert!(stored[7] >= 1e6 || odd.is_nan(), "{stored:?}");
     }
 }
 

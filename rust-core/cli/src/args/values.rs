@@ -11,6 +11,8 @@ use serde_json::Value;
 pub(crate) enum Kv {
     F16,
     F32,
+    #[value(name = "q8_0")]
+    Q8_0,
 }
 
 impl From<Kv> for KvType {
@@ -18,6 +20,7 @@ impl From<Kv> for KvType {
         match kv {
             Kv::F16 => Self::F16,
             Kv::F32 => Self::F32,
+            Kv::Q8_0 => Self::Q8_0,
         }
     }
 }

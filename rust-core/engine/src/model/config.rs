@@ -3,6 +3,7 @@
 use dormouse_kernels::RopeStyle;
 
 use super::embed::{Pooling, pooling};
+use super::kernels_backend::KvType;
 use super::rope::RopeConfig;
 use crate::error::{Error, Result};
 use crate::gguf::{Metadata, Value};
@@ -331,8 +332,8 @@ impl Config {
         self.n_kv_head * self.head_dim
     }
 
-    /// Bytes of KV cache that one position takes with elements of `element_bytes`.
-    pub fn kv_bytes_per_position(&self, element_bytes: usize) -> u64 {
-        2 * self.n_layer as u64 * self.kv_width() as u64 * element_bytes as u64
+    /// Bytes of KV cache that one position takes in cells of `kv_type`.
+    pub fn kv_bytes_per_position(&self, kv_type: KvType) -> u64 {
+        2 * self.n_layer as u64 * kv_type.bytes(self.kv_width()) as u64
     }
 }

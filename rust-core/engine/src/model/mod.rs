@@ -120,6 +120,7 @@ impl Model {
             ControlFlow::Break(()) => Err(Error::Cancelled),
         };
         let config = Arc::new(arch::configure(&gguf)?);
+        options.kv_type.check(&config)?;
         let budget = Budget::new(options.memory_budget);
         let reserved = budget.reserve(plan::resident_bytes(&gguf, &config))?;
         progress(PROGRESS_HEADER)?;
@@ -266,8 +267,7 @@ impl Model {
     pub fn decoder(&self, options: &ContextOptions) -> Result<Box<dyn Decoder>> {
         let config = &self.inner.config;
         let length = options.resolve(config)?;
-        let kv_bytes =
-            config.kv_bytes_per_position(self.inner.options.kv_type.bytes()) * length as u64;
+        let kv_bytes = config.kv_bytes_per_position(self.inner.options.kv_type) * length as u64;
         Ok(match &self.inner.network {
             Network::Kernels(shared) => Box::new(Runner::new(shared.clone(), length, kv_bytes)?),
             #[cfg(feature = "reference")]

@@ -63,12 +63,13 @@ impl MemoryPlan {
 /// As `Model::load` for the file, [`crate::Error::InvalidArgument`] for the context length.
 pub fn memory_plan(gguf: &Gguf, context: &ContextOptions, kv_type: KvType) -> Result<MemoryPlan> {
     let config = configure(gguf)?;
+    kv_type.check(&config)?;
     let context_length = context.resolve(&config)?;
     Ok(MemoryPlan {
         context_length,
         weights: weight_bytes(gguf),
         mapped: gguf.is_mapped(),
-        kv_cache: config.kv_bytes_per_position(kv_type.bytes()) * context_length as u64,
+        kv_cache: config.kv_bytes_per_position(kv_type) * context_length as u64,
         arena: ArenaPlan::new(&config).bytes(),
         config,
     })

@@ -10,7 +10,7 @@
 
 use std::ops::Range;
 
-use super::{AttentionShape, KV_BLOCK, KvElem, KvLayer, ROWS, Running, Seen, rows, tile};
+use super::{AttentionShape, KV_BLOCK, KvCell, KvLayer, ROWS, Running, Seen, rows, tile};
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::lanes::{Kernel, Lanes, Pair, dispatch, map};
@@ -70,7 +70,7 @@ pub(super) fn pays(shape: &AttentionShape, position: usize) -> bool {
 
 /// The row at `position`, whose heads are a multiple of 16 wide.
 #[allow(clippy::too_many_arguments)]
-pub(super) fn attend<T: KvElem>(
+pub(super) fn attend<T: KvCell>(
     pool: &Pool,
     isa: Isa,
     shape: &AttentionShape,
@@ -82,7 +82,7 @@ pub(super) fn attend<T: KvElem>(
 ) {
     let (n_kv_head, head_dim) = (shape.n_kv_head, shape.head_dim);
     let group = shape.n_head / n_kv_head;
-    let per_task = (TASK_BYTES / (KV_BLOCK * head_dim * size_of::<T>())).max(1);
+    let per_task = (TASK_BYTES / (KV_BLOCK * head_dim / T::ELEMENTS * size_of::<T>())).max(1);
     // As many elements as leave each thread some tasks.
     let columns = head_dim * n_kv_head / (3 * pool.threads());
     let columns = (columns / COLUMNS * COLUMNS).clamp(COLUMNS, head_dim.max(COLUMNS));
@@ -187,14 +187,15 @@ struct Scores<'a, T> {
     weights: &'a Disjoint<'a, [f32; KV_BLOCK]>,
 }
 
-impl<T: KvElem> Kernel for Scores<'_, T> {
+impl<T: KvCell> Kernel for Scores<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let shape = self.span.shape;
         let head_dim = shape.head_dim;
-        let (group, size) = (shape.n_head / shape.n_kv_head, KV_BLOCK * head_dim);
+        let group = shape.n_head / shape.n_kv_head;
+        let size = KV_BLOCK * head_dim / T::ELEMENTS;
         let heads = self.kv_head * group..(self.kv_head + 1) * group;
         for tile in self.tiles {
             let keys = &self.span.kv.k_block(tile)[self.kv_head * size..][..size];
@@ -246,7 +247,7 @@ struct Values<'a, T> {
     out: &'a Disjoint<'a, f32>,
 }
 
-impl<T: KvElem> Kernel for Values<'_, T> {
+impl<T: KvCell> Kernel for Values<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -272,7 +273,7 @@ impl<T: KvElem> Kernel for Values<'_, T> {
     }
 }
 
-impl<T: KvElem> Values<'_, T> {
+impl<T: KvCell> Values<'_, T> {
     /// `R` heads from `head` on, `16 * N` elements at a time where there are so many.
     #[inline(always)]
     fn columns<L: Lanes, const R: usize, const N: usize>(&self, head: usize) {
@@ -294,7 +295,8 @@ impl<T: KvElem> Values<'_, T> {
     #[inline(always)]
     fn sum<L: Lanes, const R: usize, const N: usize>(&self, head: usize, d: usize) {
         let shape = self.span.shape;
-        let (head_dim, size) = (shape.head_dim, KV_BLOCK * shape.head_dim);
+        let (head_dim, cells) = (shape.head_dim, shape.head_dim / T::ELEMENTS);
+        let size = KV_BLOCK * cells;
         let kv_head = head / (shape.n_head / shape.n_kv_head);
         let mut acc = [[L::Pair::splat(0.0); N]; R];
         // SAFETY: these elements of these heads are this task's, and one part is alive at a time.
@@ -317,11 +319,14 @@ impl<T: KvElem> Values<'_, T> {
             }
             let next = self.span.kv.v_block(self.span.next(tile))[kv_head * size..].as_ptr();
             for j in seen.start..seen.end.min(KV_BLOCK) {
-                prefetch_all(next.wrapping_add(j * head_dim + d), 16 * N);
-                let row = values[j * head_dim + d..][..16 * N].as_ptr();
+                prefetch_all(
+                    next.wrapping_add(j * cells + d / T::ELEMENTS),
+                    (16 * N).div_ceil(T::ELEMENTS),
+                );
+                let row = values[j * cells..][..cells].as_ptr();
                 let value: [L::Pair; N] = std::array::from_fn(|i| {
-                    // SAFETY: the slice just taken has that many elements of type `T`.
-                    unsafe { load::<L, T>(row.add(16 * i)) }
+                    // SAFETY: the head just taken has `16 * N` elements from `d` on.
+                    unsafe { T::load_pair::<L>(row, d + 16 * i) }
                 });
                 for (acc, weights) in acc.iter_mut().zip(weights) {
                     let weight = L::Pair::splat(weights[j]);
@@ -340,22 +345,6 @@ impl<T: KvElem> Values<'_, T> {
                 let sum = L::splat(sums[head + r].sum);
                 map!(L, out, |x| x.div(sum));
             }
-        }
-    }
-}
-
-/// Sixteen stored elements as f32.
-///
-/// # Safety
-/// They follow `p`.
-#[inline(always)]
-unsafe fn load<L: Lanes, T: KvElem>(p: *const T) -> L::Pair {
-    // SAFETY: by the caller's promise; a `T` is f16 or f32, the trait is sealed.
-    unsafe {
-        if T::F16 {
-            L::Pair::load_f16(p.cast(), p.add(8).cast())
-        } else {
-            L::Pair::load(p.cast(), p.add(8).cast())
         }
     }
 }

@@ -6,18 +6,18 @@
 //! new maximum m'; the sums so far times e^(m - m'); then the keys' e^(score - m') in the order
 //! of their positions. So a row's bits depend on no other row, nor on how the batch was cut.
 
+mod cell;
 mod decode;
 mod rows;
 mod tile;
 
 use std::ops::Range;
 
-use half::f16;
-
 use crate::disjoint::Disjoint;
 use crate::isa::Isa;
 use crate::lanes::{Kernel, Lanes, dispatch, map};
 use crate::pool::Pool;
+pub use cell::{KvCell, Q8Cell};
 pub use decode::AttentionScratch;
 
 /// Positions in a block of the KV cache, and in a tile of attention.
@@ -26,55 +26,10 @@ pub const KV_BLOCK: usize = 64;
 /// Query rows in a task: enough that a tile of keys, once in the cache, is used often.
 const ROWS: usize = 16;
 
-mod sealed {
-    /// Closes [`KvElem`](super::KvElem) to types whose layout the kernels know.
-    #[allow(unreachable_pub)]
-    pub trait Sealed {
-        const F16: bool;
-    }
-    impl Sealed for f32 {
-        const F16: bool = false;
-    }
-    impl Sealed for half::f16 {
-        const F16: bool = true;
-    }
-}
-
-/// An element of the KV cache: `f32` or [`half::f16`].
-pub trait KvElem: Copy + Send + Sync + sealed::Sealed + 'static {
-    /// Rounds to nearest even.
-    fn from_f32(x: f32) -> Self;
-    /// Exact.
-    fn to_f32(self) -> f32;
-}
-
-impl KvElem for f32 {
-    #[inline(always)]
-    fn from_f32(x: f32) -> Self {
-        x
-    }
-
-    #[inline(always)]
-    fn to_f32(self) -> f32 {
-        self
-    }
-}
-
-impl KvElem for f16 {
-    #[inline(always)]
-    fn from_f32(x: f32) -> Self {
-        f16::from_f32(x)
-    }
-
-    #[inline(always)]
-    fn to_f32(self) -> f32 {
-        f16::to_f32(self)
-    }
-}
-
 /// Keys and values of one layer, in blocks of [`KV_BLOCK`] positions.
 ///
-/// Block `b` holds the positions from `b * KV_BLOCK` on, as `[kv_head][position][head_dim]`;
+/// Block `b` holds the positions from `b * KV_BLOCK` on, as `[kv_head][position][head_dim]` in
+/// cells;
 /// places not written yet may hold anything.
 pub trait KvLayer<T>: Sync {
     /// The keys of block `b`.
@@ -128,10 +83,10 @@ impl AttentionShape {
 /// cache holds all positions up to the last row's (those outside the window are not read).
 ///
 /// # Panics
-/// If the heads do not divide, a window is 0, `q` is no whole number of rows or not as long as
+/// If the heads do not divide or are no whole cells, a window is 0, `q` is no whole number of rows or not as long as
 /// `out`, or a block of `kv` is shorter than its shape.
 #[allow(clippy::too_many_arguments)]
-pub fn attention<T: KvElem>(
+pub fn attention<T: KvCell>(
     pool: &Pool,
     isa: Isa,
     shape: &AttentionShape,
@@ -145,6 +100,10 @@ pub fn attention<T: KvElem>(
     assert!(
         shape.n_kv_head > 0 && shape.n_head.is_multiple_of(shape.n_kv_head),
         "heads must divide"
+    );
+    assert!(
+        shape.head_dim.is_multiple_of(T::ELEMENTS),
+        "heads are whole cells"
     );
     assert!(shape.window != Some(0), "a window sees at least one key");
     assert!(
@@ -212,7 +171,7 @@ struct Seen {
     end: usize,
 }
 
-impl<T: KvElem> Kernel for Head<'_, T> {
+impl<T: KvCell> Kernel for Head<'_, T> {
     type Output = ();
 
     #[inline(always)]
@@ -225,7 +184,7 @@ impl<T: KvElem> Kernel for Head<'_, T> {
         let mut running = [Running::START; ROWS];
         self.rows.clone().for_each(|r| out(r).fill(0.0));
         let kv_head = self.head / (n_head / self.shape.n_kv_head);
-        let size = KV_BLOCK * head_dim;
+        let size = KV_BLOCK * head_dim / T::ELEMENTS;
         let positions = self.pos0 + self.rows.start..self.pos0 + self.rows.end;
         let many = self.rows.len() > 1 && rows::fits(head_dim);
         for tile in self.shape.tiles(positions) {
@@ -267,7 +226,7 @@ impl<T: KvElem> Kernel for Head<'_, T> {
 ///
 /// # Panics
 /// If `slot` is not below [`KV_BLOCK`], or `src` or `block` has not the length of its shape.
-pub fn store_kv<T: KvElem>(
+pub fn store_kv<T: KvCell>(
     isa: Isa,
     src: &[f32],
     block: &mut [T],
@@ -284,10 +243,14 @@ pub fn store_kv<T: KvElem>(
         n_kv_head * head_dim,
         "store_kv: src is n_kv_head * head_dim"
     );
+    assert!(
+        head_dim.is_multiple_of(T::ELEMENTS),
+        "heads are whole cells"
+    );
     assert_eq!(
         block.len(),
-        KV_BLOCK * src.len(),
-        "store_kv: block is KV_BLOCK * n_kv_head * head_dim"
+        KV_BLOCK * n_kv_head * (head_dim / T::ELEMENTS),
+        "store_kv: block is KV_BLOCK * n_kv_head * head_dim, in cells"
     );
     dispatch(
         isa,
@@ -307,23 +270,19 @@ struct Store<'a, T> {
     head_dim: usize,
 }
 
-impl<T: KvElem> Kernel for Store<'_, T> {
+impl<T: KvCell> Kernel for Store<'_, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let head_dim = self.head_dim.max(1);
+        let cells = head_dim / T::ELEMENTS;
         for (src, head) in self
             .src
             .chunks_exact(head_dim)
-            .zip(self.block.chunks_exact_mut(KV_BLOCK * head_dim))
+            .zip(self.block.chunks_exact_mut(KV_BLOCK * cells))
         {
-            for (src, out) in src
-                .iter()
-                .zip(&mut head[self.slot * head_dim..][..head_dim])
-            {
-                *out = T::from_f32(*src);
-            }
+            T::store(src, &mut head[self.slot * cells..][..cells]);
         }
     }
 }

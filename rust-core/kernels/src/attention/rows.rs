@@ -6,7 +6,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::{AttentionShape, KV_BLOCK, KvElem, ROWS, Running, Seen, tile};
+use super::{AttentionShape, KV_BLOCK, KvCell, ROWS, Running, Seen, tile};
 use crate::float::{Element, dot8};
 use crate::lanes::{Lanes, Pair};
 use crate::prefetch::prefetch_all;
@@ -35,21 +35,19 @@ impl Keys {
         }
     }
 
-    /// `stored` as f32: itself, or converted.
+    /// Eight keys of `head_dim` elements as f32: themselves, or converted.
     #[inline(always)]
-    fn of<'a, L: Lanes, T: KvElem>(&'a mut self, stored: &'a [T]) -> &'a [f32] {
-        let len = stored.len();
-        assert!(len <= self.room.len() && len.is_multiple_of(8));
-        if !T::F16 {
-            // SAFETY: a `T` that is not f16 is f32: the trait is sealed.
-            return unsafe { std::slice::from_raw_parts(stored.as_ptr().cast(), len) };
+    fn of<'a, L: Lanes, T: KvCell>(&'a mut self, stored: &'a [T]) -> &'a [f32] {
+        let len = stored.len() * T::ELEMENTS;
+        assert!(len <= self.room.len() && len.is_multiple_of(16));
+        if let Some(stored) = T::as_floats(stored) {
+            return stored;
         }
-        for i in (0..len).step_by(8) {
-            // SAFETY: eight elements follow in both.
+        for i in (0..len).step_by(16) {
+            // SAFETY: sixteen elements follow in both.
             unsafe {
-                let lanes = L::load_f16(stored.as_ptr().add(i).cast());
-                let out = self.room.as_mut_ptr().add(i).cast::<[f32; 8]>();
-                out.write(lanes.to_array());
+                let out = self.room.as_mut_ptr().add(i).cast();
+                T::load_pair::<L>(stored.as_ptr(), i).store(out, out.add(8));
             }
         }
         // SAFETY: the loop has written that many.
@@ -65,7 +63,7 @@ fn sees(seen: &Seen, first: usize) -> bool {
 
 /// One tile for the rows whose keys `seen` tells: `q` and `out` give a row's elements.
 #[inline(always)]
-pub(super) fn attend<'a, L: Lanes, T: KvElem>(
+pub(super) fn attend<'a, L: Lanes, T: KvCell>(
     shape: &AttentionShape,
     seen: &[Seen],
     q: impl Fn(usize) -> &'a [f32],
@@ -88,7 +86,7 @@ pub(super) fn attend<'a, L: Lanes, T: KvElem>(
 /// The scores of a tile's keys; those of keys that a row does not see are -inf. Meanwhile as many
 /// keys from `next` on are fetched.
 #[inline(always)]
-pub(super) fn scores<'a, L: Lanes, T: KvElem>(
+pub(super) fn scores<'a, L: Lanes, T: KvCell>(
     shape: &AttentionShape,
     seen: &[Seen],
     q: impl Fn(usize) -> &'a [f32],
@@ -97,7 +95,7 @@ pub(super) fn scores<'a, L: Lanes, T: KvElem>(
     weights: &mut [[f32; KV_BLOCK]],
 ) {
     assert!(seen.len() <= weights.len());
-    let size = KEYS * shape.head_dim;
+    let size = KEYS * shape.head_dim / T::ELEMENTS;
     let mut keys = Keys::new();
     for first in (0..KV_BLOCK).step_by(KEYS) {
         if !seen.iter().any(|seen| sees(seen, first)) {
@@ -135,7 +133,7 @@ pub(super) fn scores<'a, L: Lanes, T: KvElem>(
 
 /// `out = out * correction + sum of weights[j] * v[j]` for each row, the keys in order.
 #[inline(always)]
-fn values<'a, L: Lanes, T: KvElem>(
+fn values<'a, L: Lanes, T: KvCell>(
     shape: &AttentionShape,
     seen: &[Seen],
     v: &[T],
@@ -143,7 +141,7 @@ fn values<'a, L: Lanes, T: KvElem>(
     mut corrections: [f32; ROWS],
     out: impl Fn(usize) -> &'a mut [f32],
 ) {
-    let size = KEYS * shape.head_dim;
+    let size = KEYS * shape.head_dim / T::ELEMENTS;
     let mut keys = Keys::new();
     for first in (0..KV_BLOCK).step_by(KEYS) {
         if !seen.iter().any(|seen| sees(seen, first)) {

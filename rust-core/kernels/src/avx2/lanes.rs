@@ -73,6 +73,15 @@ impl<K: PairKind> Lanes for Avx2Lanes<K> {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let ints = _mm256_cvtepi8_epi32(_mm_loadl_epi64(p.cast()));
+            Self::new(_mm256_cvtepi32_ps(ints))
+        }
+    }
+
+    #[inline(always)]
     fn to_array(self) -> [f32; 8] {
         let mut out = [0.0; 8];
         // SAFETY: see above; `out` holds eight f32.

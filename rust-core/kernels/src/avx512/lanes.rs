@@ -41,8 +41,17 @@ impl Pair<Avx2Lanes<Zmm>> for ZmmPair {
     unsafe fn load(first: *const f32, second: *const f32) -> Self {
         // SAFETY: see above.
         unsafe {
-            let first = _mm512_castps_pd(_mm512_castps256_ps512(_mm256_loadu_ps(first)));
-            let second = _mm256_castps_pd(_mm256_loadu_ps(second));
+            let [first, second] = [first, second].map(|p| Avx2Lanes::new(_mm256_loadu_ps(p)));
+            Self::join(first, second)
+        }
+    }
+
+    #[inline(always)]
+    fn join(first: Avx2Lanes<Zmm>, second: Avx2Lanes<Zmm>) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let first = _mm512_castps_pd(_mm512_castps256_ps512(first.0));
+            let second = _mm256_castps_pd(second.0);
             ZmmPair(_mm512_castpd_ps(_mm512_insertf64x4::<1>(first, second)))
         }
     }

@@ -78,6 +78,16 @@ impl Lanes for NeonLanes {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> Self {
+        // SAFETY: see above.
+        unsafe {
+            let ints = vmovl_s8(vld1_s8(p));
+            let low = vcvtq_f32_s32(vmovl_s16(vget_low_s16(ints)));
+            NeonLanes(low, vcvtq_f32_s32(vmovl_high_s16(ints)))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> Self {
         // SAFETY: see above.
         unsafe {

@@ -36,6 +36,13 @@ impl Lanes for ScalarLanes {
     }
 
     #[inline(always)]
+    unsafe fn load_i8(p: *const i8) -> Self {
+        // SAFETY: the caller promises eight readable elements.
+        let ints = unsafe { p.cast::<[i8; 8]>().read() };
+        ScalarLanes(ints.map(f32::from))
+    }
+
+    #[inline(always)]
     unsafe fn load_bf16(p: *const u16) -> Self {
         // SAFETY: the caller promises eight readable elements; the read is unaligned.
         let bits = unsafe { p.cast::<[u16; 8]>().read_unaligned() };

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use dormouse_kernels::{KV_BLOCK, KvElem, KvLayer};
+use dormouse_kernels::{KV_BLOCK, KvCell, KvLayer, Q8Cell};
 use half::f16;
 
 use crate::error::{Error, Result};
 use crate::model::backend::Cache;
 use crate::model::config::Config;
 
-/// Element type of the KV cache.
+/// How the KV cache holds its numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum KvType {
     /// 32-bit floats: exact, twice the memory.
@@ -18,32 +18,49 @@ pub enum KvType {
     /// 16-bit floats.
     #[default]
     F16,
+    /// Blocks of 32 as GGUF's `Q8_0`: 8.5 bits a number. Of models whose heads are a multiple of 32
+    /// wide.
+    Q8_0,
 }
 
 impl KvType {
-    /// Bytes of one element.
-    pub fn bytes(self) -> usize {
+    /// Bytes of so many elements, a multiple of what [`KvType::check`] asks of heads.
+    pub fn bytes(self, elements: usize) -> usize {
+        let cells = |of: usize, bytes: usize| elements / of * bytes;
         match self {
-            Self::F32 => 4,
-            Self::F16 => 2,
+            Self::F32 => cells(1, size_of::<f32>()),
+            Self::F16 => cells(1, size_of::<f16>()),
+            Self::Q8_0 => cells(Q8Cell::ELEMENTS, size_of::<Q8Cell>()),
         }
+    }
+
+    /// Whether a model's cache can be of this type.
+    pub(crate) fn check(self, config: &Config) -> Result<()> {
+        if self == Self::Q8_0 && !config.head_dim.is_multiple_of(Q8Cell::ELEMENTS) {
+            return Err(Error::invalid(format!(
+                "a KV cache in q8_0 needs heads of a multiple of {} elements, and this model's have {}",
+                Q8Cell::ELEMENTS,
+                config.head_dim
+            )));
+        }
+        Ok(())
     }
 }
 
 /// Blocks of [`KV_BLOCK`] positions; a block holds all layers:
-/// `[layer][key or value][kv_head][position][head_dim]`.
+/// `[layer][key or value][kv_head][position][head_dim]` in cells of type `T`.
 #[derive(Debug, Clone)]
 pub struct Blocks<T> {
     blocks: Vec<Arc<Vec<T>>>,
     len: usize,
-    /// Elements of one layer's keys (or values) in a block.
+    /// Cells of one layer's keys (or values) in a block.
     part: usize,
     n_layer: usize,
 }
 
-impl<T: KvElem + Default> Blocks<T> {
+impl<T: KvCell> Blocks<T> {
     fn new(config: &Config) -> Self {
-        let part = config.kv_width() * KV_BLOCK;
+        let part = config.kv_width() * KV_BLOCK / T::ELEMENTS;
         Self {
             blocks: Vec::new(),
             len: 0,
@@ -52,14 +69,14 @@ impl<T: KvElem + Default> Blocks<T> {
         }
     }
 
-    fn block_elements(&self) -> usize {
+    fn block_cells(&self) -> usize {
         2 * self.n_layer * self.part
     }
 
     fn reserve(&mut self, len: usize) -> Result<()> {
-        let elements = self.block_elements();
+        let cells = self.block_cells();
         let failed = |_| Error::OutOfMemory {
-            needed: (elements * size_of::<T>()) as u64,
+            needed: (cells * size_of::<T>()) as u64,
             budget: 0,
         };
         // The block that the next position falls into may be shared with a fork.
@@ -67,17 +84,21 @@ impl<T: KvElem + Default> Blocks<T> {
             && Arc::get_mut(block).is_none()
         {
             let mut copy = Vec::new();
-            copy.try_reserve_exact(elements).map_err(failed)?;
+            copy.try_reserve_exact(cells).map_err(failed)?;
             copy.extend_from_slice(block);
             *block = Arc::new(copy);
         }
         while self.blocks.len() * KV_BLOCK < len {
             let mut block = Vec::new();
-            block.try_reserve_exact(elements).map_err(failed)?;
-            block.resize(elements, T::default());
+            block.try_reserve_exact(cells).map_err(failed)?;
+            block.resize(cells, T::default());
             self.blocks.push(Arc::new(block));
         }
         Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        (self.blocks.len() * self.block_cells() * size_of::<T>()) as u64
     }
 
     fn truncate(&mut self, len: usize) {
@@ -119,7 +140,7 @@ pub(super) struct LayerView<'a, T> {
     part: usize,
 }
 
-impl<T: KvElem> KvLayer<T> for LayerView<'_, T> {
+impl<T: KvCell> KvLayer<T> for LayerView<'_, T> {
     fn k_block(&self, b: usize) -> &[T] {
         &self.blocks[b][self.start..self.start + self.part]
     }
@@ -129,11 +150,12 @@ impl<T: KvElem> KvLayer<T> for LayerView<'_, T> {
     }
 }
 
-/// A cache of either element type.
+/// A cache of any type.
 #[derive(Debug, Clone)]
 pub enum Kv {
     F32(Blocks<f32>),
     F16(Blocks<f16>),
+    Q8_0(Blocks<Q8Cell>),
 }
 
 impl Kv {
@@ -141,6 +163,7 @@ impl Kv {
         match ty {
             KvType::F32 => Self::F32(Blocks::new(config)),
             KvType::F16 => Self::F16(Blocks::new(config)),
+            KvType::Q8_0 => Self::Q8_0(Blocks::new(config)),
         }
     }
 }
@@ -150,6 +173,7 @@ macro_rules! each {
         match $kv {
             Kv::F32($blocks) => $body,
             Kv::F16($blocks) => $body,
+            Kv::Q8_0($blocks) => $body,
         }
     };
 }
@@ -176,9 +200,6 @@ impl Cache for Kv {
     }
 
     fn bytes(&self) -> u64 {
-        each!(self, blocks => {
-            let bytes = blocks.blocks.len() * blocks.block_elements();
-            bytes as u64 * match self { Self::F32(_) => 4, Self::F16(_) => 2 }
-        })
+        each!(self, blocks => blocks.bytes())
     }
 }

@@ -89,7 +89,7 @@ impl KernelsBackend {
         self.arena.plan.chunk
     }
 
-    fn attend<T: kernels::KvElem + Default>(
+    fn attend<T: kernels::KvCell>(
         &mut self,
         blocks: &Blocks<T>,
         params: &AttentionParams,
@@ -117,11 +117,7 @@ impl KernelsBackend {
         Ok(())
     }
 
-    fn write<T: kernels::KvElem + Default>(
-        &self,
-        blocks: &mut Blocks<T>,
-        layer: usize,
-    ) -> Result<()> {
+    fn write<T: kernels::KvCell>(&self, blocks: &mut Blocks<T>, layer: usize) -> Result<()> {
         let (heads, dim) = (self.config.n_kv_head, self.config.head_dim);
         let keys = self
             .arena
@@ -324,6 +320,7 @@ impl Backend for KernelsBackend {
         match cache {
             Kv::F32(blocks) => self.write(blocks, layer),
             Kv::F16(blocks) => self.write(blocks, layer),
+            Kv::Q8_0(blocks) => self.write(blocks, layer),
         }
     }
 
@@ -331,6 +328,7 @@ impl Backend for KernelsBackend {
         match cache {
             Kv::F32(blocks) => self.attend(blocks, params),
             Kv::F16(blocks) => self.attend(blocks, params),
+            Kv::Q8_0(blocks) => self.attend(blocks, params),
         }
     }
 
