@@ -105,6 +105,12 @@ pub(crate) const SUITES: &[Suite] = &[
         },
     },
     Suite {
+        name: "asan",
+        about: "the kernels' tests with every access to memory checked",
+        budget: Duration::from_secs(300),
+        plan: asan,
+    },
+    Suite {
         name: "models",
         about: "tests on both real models and on llama.cpp's cases (fetches 410 MiB once)",
         budget: Duration::from_secs(420),
@@ -164,6 +170,31 @@ fn cargo(words: &[&str]) -> Command {
     let mut command = process::cargo();
     command.args(words).current_dir(process::root());
     command
+}
+
+/// The kernels' tests under the address sanitizer. It must know the target by name, or build scripts
+/// and macros would be built with it, too.
+fn asan(setup: &Setup) -> Result<Plan> {
+    let target = match std::env::consts::ARCH {
+        arch @ ("x86_64" | "aarch64") if cfg!(target_os = "linux") => {
+            format!("{arch}-unknown-linux-gnu")
+        }
+        _ => {
+            return Ok(Plan::NotRun(
+                "the address sanitizer is used on Linux".into(),
+            ));
+        }
+    };
+    let words = split("test --release --package dormouse-kernels --target-dir target/asan");
+    let mut command = test(setup, &words);
+    command
+        .args(["--target", &target])
+        // Sanitizers are not yet options of the stable compiler.
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address")
+        // Looking for leaks takes the right to trace processes, which containers may not have.
+        .env("ASAN_OPTIONS", "detect_leaks=0");
+    Ok(Plan::Run(vec![command]))
 }
 
 fn split(words: &str) -> Vec<&str> {
