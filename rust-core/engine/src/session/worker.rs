@@ -26,6 +26,9 @@ struct State {
     phase: Phase,
     /// The reply that is queued or running.
     running: Option<Arc<Channel>>,
+    /// The reply whose cache is back, and whose end is about to be told: for whoever waits for that
+    /// end it still runs.
+    ending: Option<Arc<Channel>>,
     closing: bool,
     /// The thread runs, or is about to.
     alive: bool,
@@ -49,6 +52,7 @@ impl Worker {
                 state: Mutex::new(State {
                     phase: Phase::Idle(cache),
                     running: None,
+                    ending: None,
                     closing: false,
                     alive: false,
                     thread: None,
@@ -111,7 +115,8 @@ impl Worker {
     }
 
     pub(super) fn cancel(&self) {
-        if let Some(channel) = &self.shared.lock().running {
+        let state = self.shared.lock();
+        for channel in [&state.running, &state.ending].into_iter().flatten() {
             channel.cancel();
         }
     }
@@ -205,7 +210,9 @@ impl Shared {
         } else {
             state.phase = Phase::Idle(cache);
         }
-        state.running = None;
+        if let Some(channel) = state.running.take() {
+            state.ending = Some(channel);
+        }
         drop(state);
         self.changed.notify_all();
     }
@@ -228,6 +235,7 @@ impl Shared {
                     channel.finish(end);
                     log_end(told);
                     state = self.lock();
+                    state.ending = None;
                 }
                 Phase::Closed => {
                     state.phase = Phase::Closed;
