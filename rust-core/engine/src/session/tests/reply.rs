@@ -264,8 +264,14 @@ fn a_future_can_be_made_of_it_and_is_woken_once_a_frame_at_most() {
     );
 }
 
-#[test]
-fn metrics_agree_with_an_outside_clock() {
+/// Whether two durations or rates are the same, but for what threads take to have their turns.
+fn close(inside: f64, outside: f64) -> bool {
+    (inside / outside - 1.0).abs() < 0.2
+}
+
+/// One reply of 40 tokens of prompt and 31 more, by a clock beside it. What holds on any machine is
+/// asserted; whether what both clocks say is close is returned in words, none if it is.
+fn apart_from_an_outside_clock() -> Option<String> {
     let (session, spy) = session(1000, 4, SessionOptions::default());
     spy.delay.store(20_000, SeqCst);
     let prompt = [1; 40];
@@ -283,30 +289,40 @@ fn metrics_agree_with_an_outside_clock() {
     };
     let total = start.elapsed();
     let metrics = done.metrics;
-    let close = |inside: Duration, outside: Duration| {
-        let (inside, outside) = (inside.as_secs_f64(), outside.as_secs_f64());
-        assert!((inside / outside - 1.0).abs() < 0.05, "{inside} {outside}");
-    };
-    close(metrics.time_to_first_token.unwrap(), first.unwrap());
-    close(metrics.total_duration, total);
-    close(metrics.decode_duration, total - first.unwrap());
     assert_eq!((metrics.prompt_tokens, metrics.prefill_tokens), (40, 40));
     assert_eq!((metrics.generated_tokens, metrics.reused_tokens), (31, 0));
     // 70 tokens, the last one of the reply not among them.
     assert_eq!(metrics.kv_bytes, 7000);
-    // A call takes at least 20 ms: for 4 tokens of the prompt, or 1 of the reply.
-    let outside = 40.0 / first.unwrap().as_secs_f64();
-    let prefill = metrics.prefill_rate().unwrap();
-    assert!(
-        prefill <= 200.0 && (prefill / outside - 1.0).abs() < 0.05,
-        "{prefill}"
-    );
-    let outside = 30.0 / (total - first.unwrap()).as_secs_f64();
-    let decode = metrics.decode_rate().unwrap();
-    assert!(
-        decode <= 50.0 && (decode / outside - 1.0).abs() < 0.05,
-        "{decode}"
-    );
     #[cfg(target_os = "linux")]
     assert!(metrics.peak_memory.unwrap() > 1 << 20);
+    // A call takes at least 20 ms: for 4 tokens of the prompt, or 1 of the reply.
+    let (prefill, decode) = (
+        metrics.prefill_rate().unwrap(),
+        metrics.decode_rate().unwrap(),
+    );
+    assert!(prefill <= 200.0 && decode <= 50.0, "{prefill} {decode}");
+    assert!(metrics.total_duration <= total);
+    let (first, total) = (first.unwrap().as_secs_f64(), total.as_secs_f64());
+    let told = metrics.time_to_first_token.unwrap().as_secs_f64();
+    assert!(told <= first);
+    let pairs = [
+        (told, first),
+        (metrics.total_duration.as_secs_f64(), total),
+        (metrics.decode_duration.as_secs_f64(), total - first),
+        (prefill, 40.0 / first),
+        (decode, 30.0 / (total - first)),
+    ];
+    let apart = pairs
+        .iter()
+        .any(|&(inside, outside)| !close(inside, outside));
+    apart.then(|| format!("{pairs:?}"))
+}
+
+#[test]
+fn metrics_agree_with_an_outside_clock() {
+    // On a machine with other work the thread with the outside clock may have its turn late.
+    let rounds: Vec<_> = (0..10)
+        .map_while(|_| apart_from_an_outside_clock())
+        .collect();
+    assert!(rounds.len() < 10, "{rounds:#?}");
 }
