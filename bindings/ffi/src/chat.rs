@@ -1,9 +1,9 @@
 //! A conversation.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use dormouse::session::{AnswerStart, CancelledAnswer, load_messages, save_messages};
+use dormouse::session::{AnswerStart, CancelledAnswer, load_messages, save_messages_if};
 use dormouse::{Chat, Session};
 
 use crate::adapter::ScaledAdapter;
@@ -11,7 +11,6 @@ use crate::call::CallToken;
 use crate::error::{Error, Result};
 use crate::guard::guarded;
 use crate::messages::Message;
-use crate::offload::offload;
 use crate::options::ReplySettings;
 use crate::reply::Reply;
 
@@ -22,12 +21,15 @@ pub struct ChatHandle {
     session: Arc<Session>,
     /// None once closed.
     chat: Mutex<Option<Chat>>,
-    /// What is being started, for whoever cancels meanwhile: one answer, or several when one that
-    /// was cancelled is waited for.
-    starts: Mutex<Vec<Arc<CallToken>>>,
+    /// The calls that are about to start an answer or do so, for whoever cancels meanwhile. Those
+    /// that are never made go with their tokens.
+    starts: Mutex<Vec<Weak<CallToken>>>,
     /// Held while the adapters are changed, so that the last who was not cancelled has the last
     /// word.
     adapting: Mutex<()>,
+    /// Held from the look at the history until that is in its file, so that no save puts an older
+    /// history in the place of a later one's.
+    saving: Mutex<()>,
 }
 
 /// Strikes a start off the list when it is over, however it ends.
@@ -38,14 +40,15 @@ struct Listed {
 
 impl Listed {
     fn new(chat: Arc<ChatHandle>, token: Arc<CallToken>) -> Self {
-        lock(&chat.starts).push(token.clone());
+        chat.list(&token);
         Self { chat, token }
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        lock(&self.chat.starts).retain(|token| !Arc::ptr_eq(token, &self.token));
+        let token = Arc::as_ptr(&self.token);
+        lock(&self.chat.starts).retain(|listed| listed.as_ptr() != token);
     }
 }
 
@@ -61,7 +64,20 @@ impl ChatHandle {
             chat: Mutex::new(Some(chat)),
             starts: Mutex::default(),
             adapting: Mutex::default(),
+            saving: Mutex::default(),
         })
+    }
+
+    /// Has [`ChatHandle::cancel`] cancel the answer that the call will start.
+    fn list(&self, token: &Arc<CallToken>) {
+        let mut starts = lock(&self.starts);
+        starts.retain(|listed| listed.strong_count() > 0);
+        if !starts
+            .iter()
+            .any(|listed| listed.as_ptr() == Arc::as_ptr(token))
+        {
+            starts.push(Arc::downgrade(token));
+        }
     }
 
     fn check_open(&self) -> Result<()> {
@@ -140,6 +156,15 @@ enum Step<T> {
 
 #[uniffi::export]
 impl ChatHandle {
+    /// A token for a call that starts an answer: from now on, before the call is made,
+    /// [`ChatHandle::cancel`] cancels that answer. With any other token it does so only from when the
+    /// call's future is polled.
+    pub fn new_call(&self) -> Arc<CallToken> {
+        let token = CallToken::new();
+        self.list(&token);
+        token
+    }
+
     /// Adds messages (the user's, or results of tools) to the history and starts the answer, which
     /// joins the history at its end, however it ends.
     ///
@@ -259,16 +284,26 @@ impl ChatHandle {
         token.offload(work).await
     }
 
-    /// Writes the history to a file, which is replaced as a whole or left as it is.
+    /// Writes the history to a file, which is replaced as a whole or left as it is. Saves of a chat
+    /// are made one after the other, so that what is in the file is never older than the last of
+    /// them.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::NotFound`] when its folder is not there, [`Error::Closed`].
-    pub async fn save(self: Arc<Self>, path: String) -> Result<()> {
-        offload(move || {
+    /// [`Error::Io`], [`Error::NotFound`] when its folder is not there, [`Error::Cancelled`],
+    /// [`Error::Closed`]. The file is then as it was.
+    pub async fn save(self: Arc<Self>, path: String, token: Arc<CallToken>) -> Result<()> {
+        let theirs = token.clone();
+        let work = move || {
+            let _one_at_a_time = lock(&self.saving);
+            theirs.check()?;
             let messages = self.with(|chat| Ok(chat.messages()))?;
-            Ok(save_messages(Path::new(&path), &messages)?)
-        })
-        .await
+            let commit = || theirs.commit().is_ok();
+            match save_messages_if(Path::new(&path), &messages, commit)? {
+                true => Ok(()),
+                false => Err(Error::Cancelled),
+            }
+        };
+        token.offload(work).await
     }
 
     /// Replaces the history by that of a file which [`ChatHandle::save`] wrote.
@@ -306,7 +341,9 @@ impl ChatHandle {
     /// Cancels the answer that runs, if one does, within one token; one that is being started ends
     /// as soon as it begins.
     pub fn cancel(&self) {
-        for start in lock(&self.starts).iter() {
+        // A token whose last holder this is goes without the lock.
+        let starts = lock(&self.starts).clone();
+        for start in starts.iter().filter_map(Weak::upgrade) {
             start.cancel_answer();
         }
         self.session.cancel();

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use common::{block_on, chat, chat_of, finish, greedy, message, scripted, send, starting};
 use dormouse_ffi::{
-    CallToken, ChatHandle, ChatSettings, Event, Failure, FinishReason, ModelHandle, ReplySettings,
-    Role, WhenFull,
+    CallToken, ChatHandle, ChatSettings, Event, Failure, FinishReason, ModelHandle, Reply,
+    ReplySettings, Role, WhenFull,
 };
 
 #[test]
@@ -72,7 +72,9 @@ fn closing_ends_what_runs_and_all_else_says_closed() {
     closed(send(&first, "hi").map(drop));
     closed(first.messages().map(drop));
     closed(first.reset());
-    closed(block_on(first.clone().save("/tmp/never".into())));
+    closed(block_on(
+        first.clone().save("/tmp/never".into(), CallToken::new()),
+    ));
 
     let running = send(&second, "forever").unwrap();
     model.close();
@@ -84,7 +86,9 @@ fn closing_ends_what_runs_and_all_else_says_closed() {
     closed(second.set_messages(Vec::new()));
     closed(second.set_system(None));
     closed(second.reset());
-    closed(block_on(second.clone().save("/tmp/never".into())));
+    closed(block_on(
+        second.clone().save("/tmp/never".into(), CallToken::new()),
+    ));
     closed(block_on(
         second
             .clone()
@@ -171,16 +175,36 @@ fn a_cancel_while_an_answer_starts_is_not_lost() {
     );
 }
 
+/// An answer has let go of its context a moment before its end is told. Who cancels right then does
+/// not find the chat busy.
 #[test]
-fn nobody_waits_while_an_answer_starts() {
+fn a_cancel_at_the_very_end_of_an_answer_is_not_lost() {
     let model = scripted();
     let chat = chat(&model);
-    // Too long for the context: the template and the tokenizer have all of it to do first.
-    let text = "never too much. ".repeat(200_000);
+    let one = ReplySettings {
+        max_tokens: Some(1),
+        ..greedy()
+    };
+    for round in 0..1500 {
+        let messages = vec![message(Role::User, "forever")];
+        let sent = chat.clone().send(messages, one.clone(), CallToken::new());
+        let reply = block_on(sent).unwrap();
+        while let Err(error) = chat.context_used() {
+            assert!(matches!(error, Failure::Busy), "{error:?}");
+        }
+        chat.cancel();
+        let reset = chat.reset();
+        assert!(reset.is_ok(), "round {round}: {reset:?}");
+        drop(reply);
+    }
+}
+
+/// One start of a long text, and whether others waited for it; in words if they did.
+fn waits_for_a_start(chat: &Arc<ChatHandle>, text: &str) -> Option<String> {
     let started = Instant::now();
     let mut slowest = Duration::ZERO;
     let result = std::thread::scope(|scope| {
-        let sending = scope.spawn(|| send(&chat, &text).map(drop));
+        let sending = scope.spawn(|| send(chat, text).map(drop));
         while !sending.is_finished() {
             let asked = Instant::now();
             assert!(chat.messages().unwrap().is_empty());
@@ -190,47 +214,68 @@ fn nobody_waits_while_an_answer_starts() {
         sending.join().unwrap()
     });
     assert!(matches!(result, Err(Failure::ContextFull { .. })));
-    let whole = started.elapsed();
-    assert!(slowest < whole / 3, "waited {slowest:?} of {whole:?}");
     assert!(chat.messages().unwrap().is_empty());
+    let whole = started.elapsed();
+    (slowest >= whole / 3).then(|| format!("waited {slowest:?} of {whole:?}"))
+}
 
-    // The start that is under way fails as any call on a closed chat.
+/// One start of a long text on a chat that is closed meanwhile, which is to fail as any call on a
+/// closed chat; what was wrong, if something was.
+fn waits_to_close(chat: &Arc<ChatHandle>, text: &str) -> Option<String> {
+    let started = Instant::now();
     let (closing, result) = std::thread::scope(|scope| {
-        let sending = scope.spawn(|| send(&chat, &text).map(drop));
-        std::thread::sleep(whole / 4);
+        let sending = scope.spawn(|| send(chat, text).map(drop));
+        std::thread::sleep(Duration::from_millis(20));
         let asked = Instant::now();
         chat.close();
         (asked.elapsed(), sending.join().unwrap())
     });
-    assert!(matches!(result, Err(Failure::Closed)), "{result:?}");
-    assert!(closing < whole / 3, "closing took {closing:?} of {whole:?}");
+    let whole = started.elapsed();
+    let closed = matches!(result, Err(Failure::Closed));
+    (!closed || closing >= whole / 3)
+        .then(|| format!("closing took {closing:?} of {whole:?}: {result:?}"))
+}
+
+#[test]
+fn nobody_waits_while_an_answer_starts() {
+    let model = scripted();
+    // Too long for the context: the template and the tokenizer have all of it to do first.
+    let text = "never too much. ".repeat(200_000);
+    // On a machine with other work a thread may not have its turn for as long. Who has to wait for
+    // the start has to every time.
+    let open = chat(&model);
+    let tries: Vec<_> = (0..10)
+        .map_while(|_| waits_for_a_start(&open, &text))
+        .collect();
+    assert!(tries.len() < 10, "{tries:#?}");
+    let tries: Vec<_> = (0..10)
+        .map_while(|_| waits_to_close(&chat(&model), &text))
+        .collect();
+    assert!(tries.len() < 10, "{tries:#?}");
 }
 
 #[test]
 fn a_second_answer_is_refused_while_one_starts_and_waits_once_that_is_cancelled() {
     let model = scripted();
     let chat = long_chat(&model);
-    let text = "never too much. ".repeat(60_000);
-    // On a machine with other work the start can be over before this thread has its turn.
+    let text = format!("{}forever", "never too much. ".repeat(60_000));
+    // On a machine with other work the start can be over before this thread has its turn; the answer
+    // then runs, and never ends by itself.
     let seen = (0..20).any(|_| {
         std::thread::scope(|scope| {
             let sending = scope.spawn(|| send(&chat, &text).map(|reply| finish(&reply)));
-            let mut busy = false;
-            while !busy && !sending.is_finished() {
+            while !matches!(chat.reset(), Err(Failure::Busy)) {
                 std::thread::sleep(Duration::from_millis(1));
-                busy = matches!(chat.reset(), Err(Failure::Busy));
             }
-            if !busy {
-                return false;
-            }
+            let starting = chat.messages().unwrap().is_empty();
             chat.cancel();
             chat.reset().unwrap();
             let (_, reason, _) = sending.join().unwrap().unwrap().unwrap();
             assert_eq!(reason, FinishReason::Cancelled);
-            true
+            starting
         })
     });
-    assert!(seen, "nothing was ever under way");
+    assert!(seen, "every start was over before it was seen");
     assert!(chat.messages().unwrap().is_empty());
 }
 
@@ -248,21 +293,54 @@ fn who_gives_up_a_start_does_not_leave_the_chat_busy() {
         "It is 42."
     );
 
-    chat.reset().unwrap();
+    // On a machine with other work the start can be over by the time that it is given up.
+    let tries: Vec<_> = (0..20)
+        .map_while(|_| {
+            chat.reset().unwrap();
+            let (sending, token) = starting(&chat);
+            token.cancel();
+            let asked = Instant::now();
+            let cancelled = block_on(sending).map(drop);
+            let told = asked.elapsed();
+            assert!(
+                matches!(cancelled, Err(Failure::Cancelled)),
+                "{cancelled:?}"
+            );
+            chat.set_messages(Vec::new()).unwrap();
+            let waited = asked.elapsed();
+            assert!(chat.messages().unwrap().is_empty());
+            (told >= waited / 3).then(|| format!("told after {told:?} of {waited:?}"))
+        })
+        .collect();
+    assert!(tries.len() < 20, "{tries:#?}");
+}
 
-    let (sending, token) = starting(&chat);
-    token.cancel();
-    let asked = Instant::now();
-    let cancelled = block_on(sending).map(drop);
-    let told = asked.elapsed();
-    assert!(
-        matches!(cancelled, Err(Failure::Cancelled)),
-        "{cancelled:?}"
+/// A call may be asked for some time before its future is polled for the first time.
+#[test]
+fn a_cancel_before_the_start_is_polled_is_not_lost() {
+    let model = scripted();
+    let chat = chat(&model);
+    let hi = || vec![message(Role::User, "hi")];
+
+    let unused = chat.new_call();
+    let sending = chat.clone().send(hi(), greedy(), chat.new_call());
+    chat.cancel();
+    assert_eq!(ends_of(sending), FinishReason::Cancelled);
+    // That was for the calls of then, and not for any that are made later.
+    let sending = chat.clone().send(hi(), greedy(), chat.new_call());
+    assert_eq!(ends_of(sending), FinishReason::EndOfTurn);
+    let again = chat.clone().regenerate(greedy(), unused);
+    assert_eq!(ends_of(again), FinishReason::Cancelled);
+    chat.cancel();
+    assert_eq!(
+        ends_of(chat.clone().regenerate(greedy(), chat.new_call())),
+        FinishReason::EndOfTurn
     );
-    chat.set_messages(Vec::new()).unwrap();
-    let waited = asked.elapsed();
-    assert!(told < waited / 3, "told after {told:?} of {waited:?}");
-    assert!(chat.messages().unwrap().is_empty());
+}
+
+/// How the answer that is started ends.
+fn ends_of(starting: impl Future<Output = Result<Arc<Reply>, Failure>>) -> FinishReason {
+    finish(&block_on(starting).unwrap()).unwrap().1
 }
 
 #[test]

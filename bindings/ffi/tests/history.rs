@@ -24,7 +24,7 @@ fn history_is_kept_changed_saved_and_restored() {
     assert_eq!(messages[2].reasoning.as_deref(), Some("Hm, let me see."));
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("history.json");
     let path = path.to_str().unwrap().to_owned();
-    block_on(first.clone().save(path.clone())).unwrap();
+    block_on(first.clone().save(path.clone(), CallToken::new())).unwrap();
 
     let second = chat(&model);
     block_on(second.clone().restore(path, CallToken::new())).unwrap();
@@ -63,7 +63,8 @@ fn scratch(name: &str) -> PathBuf {
 }
 
 fn save(chat: &Arc<ChatHandle>, path: &Path) -> Result<(), Failure> {
-    block_on(chat.clone().save(path.to_str().unwrap().to_owned()))
+    let path = path.to_str().unwrap().to_owned();
+    block_on(chat.clone().save(path, CallToken::new()))
 }
 
 fn restore(chat: &Arc<ChatHandle>, path: &Path) -> Result<(), Failure> {
@@ -88,6 +89,12 @@ fn until_at_rest(chat: &Arc<ChatHandle>) {
     }
 }
 
+/// What is done until it comes out as wanted: on a machine with other work a thread may not have its
+/// turn for as long as the work beside it takes.
+fn until(mut wanted: impl FnMut() -> bool) {
+    assert!((0..20).any(|_| wanted()), "never in 20 tries");
+}
+
 #[test]
 fn a_restore_that_was_given_up_does_not_happen_later() {
     let model = scripted();
@@ -97,29 +104,103 @@ fn a_restore_that_was_given_up_does_not_happen_later() {
     let fresh = vec![message(Role::User, "fresh")];
 
     let chat = chat(&model);
-    {
+    until(|| {
         let restoring = chat.clone().restore(path.to_owned(), CallToken::new());
-        let mut restoring = pin!(restoring);
-        assert!(restoring.as_mut().poll(&mut context).is_pending());
-    }
-    chat.set_messages(fresh.clone()).unwrap();
-    until_at_rest(&chat);
-    assert_eq!(chat.messages().unwrap(), fresh, "dropped");
+        let is_pending = pin!(restoring).as_mut().poll(&mut context).is_pending();
+        chat.set_messages(fresh.clone()).unwrap();
+        until_at_rest(&chat);
+        assert_eq!(chat.messages().unwrap(), fresh, "dropped");
+        is_pending
+    });
 
-    let token = CallToken::new();
-    let mut restoring = Box::pin(chat.clone().restore(path.to_owned(), token.clone()));
-    assert!(restoring.as_mut().poll(&mut context).is_pending());
-    token.cancel();
-    let cancelled = block_on(restoring);
-    assert!(
-        matches!(cancelled, Err(Failure::Cancelled)),
-        "{cancelled:?}"
-    );
-    until_at_rest(&chat);
-    assert_eq!(chat.messages().unwrap(), fresh, "cancelled");
+    until(|| {
+        let token = CallToken::new();
+        let mut restoring = Box::pin(chat.clone().restore(path.to_owned(), token.clone()));
+        let is_pending = restoring.as_mut().poll(&mut context).is_pending();
+        token.cancel();
+        let result = match is_pending {
+            true => block_on(restoring),
+            false => Ok(()),
+        };
+        until_at_rest(&chat);
+        match result {
+            Err(Failure::Cancelled) => {
+                assert_eq!(chat.messages().unwrap(), fresh, "cancelled");
+                true
+            }
+            // It had its effect before.
+            result => {
+                result.unwrap();
+                assert_eq!(chat.messages().unwrap().len(), 20_000);
+                chat.set_messages(fresh.clone()).unwrap();
+                false
+            }
+        }
+    });
 
     restore(&chat, Path::new(path)).unwrap();
     assert_eq!(chat.messages().unwrap().len(), 20_000);
+}
+
+#[test]
+fn a_save_that_was_given_up_does_not_happen_later() {
+    let model = scripted();
+    let folder = scratch("save-given-up");
+    let path = folder.join("chat.json");
+    let text = path.to_str().unwrap();
+    let chat = chat(&model);
+    let old: Vec<_> = (0..20_000)
+        .map(|n| message(Role::User, &format!("old words {n}")))
+        .collect();
+    let fresh = vec![message(Role::User, "fresh")];
+    let mut context = Context::from_waker(Waker::noop());
+    let saved = || {
+        let other = common::chat(&model);
+        restore(&other, &path).unwrap();
+        other.messages().unwrap()
+    };
+
+    // Dropped: neither it nor the save after it is overtaken by the other.
+    for _ in 0..5 {
+        chat.set_messages(old.clone()).unwrap();
+        let mut saving = Box::pin(chat.clone().save(text.to_owned(), CallToken::new()));
+        let _ = saving.as_mut().poll(&mut context);
+        std::thread::sleep(Duration::from_millis(5));
+        drop(saving);
+        chat.set_messages(fresh.clone()).unwrap();
+        save(&chat, &path).unwrap();
+        until_at_rest(&chat);
+        assert_eq!(saved(), fresh, "dropped");
+    }
+
+    until(|| {
+        chat.set_messages(old.clone()).unwrap();
+        let token = CallToken::new();
+        let mut saving = Box::pin(chat.clone().save(text.to_owned(), token.clone()));
+        let is_pending = saving.as_mut().poll(&mut context).is_pending();
+        token.cancel();
+        let result = match is_pending {
+            true => block_on(saving),
+            false => Ok(()),
+        };
+        until_at_rest(&chat);
+        match result {
+            Err(Failure::Cancelled) => {
+                assert_eq!(saved(), fresh, "cancelled");
+                true
+            }
+            // It was done before.
+            result => {
+                result.unwrap();
+                assert_eq!(saved().len(), 20_000);
+                chat.set_messages(fresh.clone()).unwrap();
+                save(&chat, &path).unwrap();
+                false
+            }
+        }
+    });
+    let left: Vec<_> = std::fs::read_dir(&folder).unwrap().collect();
+    assert_eq!(left.len(), 1, "nothing beside the file");
 }
 
 #[test]
@@ -127,7 +208,7 @@ fn nobody_waits_while_a_history_is_read_or_written() {
     let model = scripted();
     let path = long_history(&model, "slow.json");
     let chat = chat(&model);
-    let slowest = |work: &(dyn Fn() + Sync)| {
+    let waits = |work: &(dyn Fn() + Sync)| {
         let started = Instant::now();
         let mut slowest = Duration::ZERO;
         std::thread::scope(|scope| {
@@ -139,13 +220,11 @@ fn nobody_waits_while_a_history_is_read_or_written() {
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
-        (slowest, started.elapsed())
+        slowest >= started.elapsed() / 3
     };
-    let (waited, whole) = slowest(&|| restore(&chat, &path).unwrap());
-    assert!(waited < whole / 3, "reading: {waited:?} of {whole:?}");
+    until(|| !waits(&|| restore(&chat, &path).unwrap()));
     assert_eq!(chat.messages().unwrap().len(), 20_000);
-    let (waited, whole) = slowest(&|| save(&chat, &path).unwrap());
-    assert!(waited < whole / 3, "writing: {waited:?} of {whole:?}");
+    until(|| !waits(&|| save(&chat, &path).unwrap()));
 }
 
 #[cfg(unix)]

@@ -254,16 +254,27 @@ fn adapters_of_a_call_that_was_given_up_are_not_set_later() {
             scale: 1.0,
         }];
         let mut setting = pin!(chat.clone().set_adapters(scaled, token.clone()));
-        assert!(setting.as_mut().poll(&mut context).is_pending());
+        let is_pending = setting.as_mut().poll(&mut context).is_pending();
         then(&token);
+        is_pending
     };
     for then in [&|token: &CallToken| token.cancel(), &|_: &CallToken| {}] as [&dyn Fn(&_); 2] {
-        set_then(then);
-        while Arc::strong_count(&chat) > 1 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        chat.reset().unwrap();
-        assert_eq!(answer(&chat), plain);
+        // On a machine with other work the start can be over, and then they are set.
+        let given_up = (0..20).any(|_| {
+            let is_pending = set_then(then);
+            while Arc::strong_count(&chat) > 1 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            chat.reset().unwrap();
+            if is_pending {
+                assert_eq!(answer(&chat), plain);
+                chat.reset().unwrap();
+            } else {
+                set(&chat, &[]).unwrap();
+            }
+            is_pending
+        });
+        assert!(given_up, "every start was over before it was seen");
     }
 }
 

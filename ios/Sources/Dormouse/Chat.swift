@@ -124,13 +124,13 @@ public final class Chat: Sendable {
     try await send(message, options: options).whole()
   }
 
-  private func stream(
+  func stream(
     _ options: ReplyOptions?,
     _ start:
       @escaping @Sendable (Chat, ReplySettings, CallToken) async throws -> DormouseGenerated.Reply
   ) -> ReplyStream {
     let options = options ?? reply
-    return ReplyStream { [self] call in
+    return ReplyStream(newCall: { [handle] in handle.newCall() }) { [self] call in
       // Whatever else is wrong with the call.
       if handle.isClosed() { throw DormouseError.closed }
       return try await start(self, try options.generated(), call)
@@ -199,10 +199,13 @@ public final class Chat: Sendable {
 
   /// Writes the history to a file, which is replaced as a whole or left as it is.
   ///
+  /// Saves of a chat are made one after the other.
+  ///
   /// - Throws: ``DormouseError/io(what:code:)`` when it cannot be written;
-  ///   ``DormouseError/notFound(what:)`` when its folder is not there; ``DormouseError/closed``.
+  ///   ``DormouseError/notFound(what:)`` when its folder is not there; ``DormouseError/closed``;
+  ///   `CancellationError` when the task was cancelled before. The file is then as it was.
   public func save(to path: String) async throws {
-    try await translated { [self] in try await handle.save(path: path) }
+    try await ending { [self] call in try await handle.save(path: path, token: call) }
   }
 
   /// Writes the history to a file. As `save(to:)` of a path.

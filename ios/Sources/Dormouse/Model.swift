@@ -59,7 +59,7 @@ public final class Model: Sendable {
   ///   - text: The text.
   ///   - special: Whether special tokens written out in it are taken as such.
   /// - Returns: The tokens' ids.
-  /// - Throws: ``DormouseError/closed``.
+  /// - Throws: ``DormouseError/closed``; `CancellationError` in a task that was cancelled before.
   public func tokenize(_ text: String, special: Bool = false) async throws -> [Int] {
     try await translated { [self] in
       try await handle.tokenize(text: text, special: special).map(Int.init)
@@ -68,7 +68,7 @@ public final class Model: Sendable {
 
   /// How many tokens a text has, without a beginning-of-text token.
   ///
-  /// - Throws: ``DormouseError/closed``.
+  /// - Throws: ``DormouseError/closed``; `CancellationError` in a task that was cancelled before.
   public func countTokens(_ text: String) async throws -> Int {
     try await translated { [self] in
       try await handle.tokenize(text: text, special: false).count
@@ -123,7 +123,7 @@ public final class Model: Sendable {
   ///   ``DormouseError/unsupportedModel(what:)`` for a file that is no LoRA adapter, or one for
   ///   another architecture; ``DormouseError/corruptModel(place:why:)`` when it is damaged or made
   ///   for a model of another shape; ``DormouseError/invalidOptions(what:)`` for a descriptor that is
-  ///   none; ``DormouseError/closed``.
+  ///   none; ``DormouseError/closed``; `CancellationError` in a task that was cancelled before.
   public func loadAdapter(_ source: ModelSource) async throws -> Adapter {
     try await translated { [self] in
       Adapter(try await handle.loadAdapter(source: try source.generated()))

@@ -14,11 +14,20 @@ public struct ReplyStream: AsyncSequence, Sendable {
   /// What the stream gives.
   public typealias Element = Event
 
-  let start: @Sendable (CallToken) async throws -> any ReplyProtocol
+  typealias Start = @Sendable (CallToken) async throws -> any ReplyProtocol
+
+  /// Makes what ends a reply from before it is started.
+  let newCall: @Sendable () -> CallToken
+  let start: Start
+
+  init(newCall: @escaping @Sendable () -> CallToken = { CallToken() }, start: @escaping Start) {
+    self.newCall = newCall
+    self.start = start
+  }
 
   /// Makes an iteration, which starts the reply when the first event is asked for.
   public func makeAsyncIterator() -> Iterator {
-    Iterator(pull: Pull(start))
+    Iterator(pull: Pull(newCall, start))
   }
 
   /// One iteration. It is not to be asked for events by two tasks at once.
@@ -81,19 +90,22 @@ extension AsyncThrowingStream where Element == Event, Failure == any Error {
 /// nobody can ask for more.
 private final class Pull: Sendable {
   private struct State {
+    /// Ends the reply from before it is started. A cancelled task does not end a native call by
+    /// itself, and its start may take seconds.
+    var call: CallToken?
     var reply: (any ReplyProtocol)?
     /// Pulled and not handed out yet, the next one last.
     var waiting: [Event] = []
+    var cancelled = false
     var ended = false
   }
 
-  private let start: @Sendable (CallToken) async throws -> any ReplyProtocol
-  /// Ends the reply from before it is started. A cancelled task does not end a native call by
-  /// itself, and its start may take seconds.
-  private let call = CallToken()
+  private let newCall: @Sendable () -> CallToken
+  private let start: ReplyStream.Start
   private let state = Locked(State())
 
-  init(_ start: @escaping @Sendable (CallToken) async throws -> any ReplyProtocol) {
+  init(_ newCall: @escaping @Sendable () -> CallToken, _ start: @escaping ReplyStream.Start) {
+    self.newCall = newCall
     self.start = start
   }
 
@@ -105,8 +117,12 @@ private final class Pull: Sendable {
 
   /// Tells the engine there and then; what is waited for then returns.
   func cancel() {
-    call.cancel()
-    state.with { $0.reply }?.cancel()
+    let (call, reply) = state.with { state in
+      state.cancelled = true
+      return (state.call, state.reply)
+    }
+    call?.cancel()
+    reply?.cancel()
   }
 
   func next() async throws -> Event? {
@@ -139,6 +155,13 @@ private final class Pull: Sendable {
 
   private func running() async throws -> any ReplyProtocol {
     if let reply = state.with({ $0.reply }) { return reply }
+    // Made no earlier: what the chat cancels before the first event is asked for is not this.
+    let call = newCall()
+    let cancelled = state.with { state in
+      state.call = call
+      return state.cancelled
+    }
+    if cancelled { call.cancel() }
     let reply = try await start(call)
     state.with { $0.reply = reply }
     // Cancelled while it was not known yet.

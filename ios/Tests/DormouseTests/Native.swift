@@ -20,8 +20,8 @@ func endless(_ chat: Chat, noted: Shared<NativeReply?>) -> ReplyStream {
 func answer(
   to text: String, by chat: Chat, options: ReplyOptions, about: @escaping @Sendable () -> Void
 ) -> ReplyStream {
-  ReplyStream { call in
-    let (message, settings) = (DormouseMessage.user(text).generated, try options.generated())
+  chat.stream(options) { chat, settings, call in
+    let message = DormouseMessage.user(text).generated
     about()
     return try await chat.handle.send(messages: [message], settings: settings, token: call)
   }

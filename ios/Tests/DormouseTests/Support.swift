@@ -65,6 +65,15 @@ func withFolder<T>(_ work: (URL) async throws -> T) async throws -> T {
   return try await work(folder)
 }
 
+/// Does `work` until it comes out as wanted: on a machine with other work a task may not have its turn
+/// for as long as the work beside it takes.
+func until(_ work: () async throws -> Bool) async throws {
+  for _ in 0..<20 {
+    if try await work() { return }
+  }
+  throw Missing(description: "never in 20 tries")
+}
+
 /// The events of a stream, neighbouring texts of a kind put together.
 func joined(_ stream: ReplyStream) async throws -> [Event] {
   var events: [Event] = []

@@ -76,11 +76,25 @@ struct Header {
 /// # Errors
 /// [`Error::Io`].
 pub fn save_messages(path: &Path, messages: &[Message]) -> Result<()> {
+    save_messages_if(path, messages, || true).map(drop)
+}
+
+/// As [`save_messages`], for a save that can be given up: `commit` is asked when the new file is
+/// written and has only to be put in its place. Where it says no, the old file is left as it is, and
+/// false is returned.
+///
+/// # Errors
+/// As [`save_messages`].
+pub fn save_messages_if(
+    path: &Path,
+    messages: &[Message],
+    commit: impl FnOnce() -> bool,
+) -> Result<bool> {
     let saved = SavedChat {
         version: VERSION,
         messages: messages.iter().map(SavedMessage::from).collect(),
     };
-    replace(path, |file| {
+    let write = |file: &mut File| {
         let mut writer = Measured {
             inner: BufWriter::new(file),
             measure: Measure::default(),
@@ -88,8 +102,9 @@ pub fn save_messages(path: &Path, messages: &[Message]) -> Result<()> {
         serde_json::to_writer_pretty(&mut writer, &saved)?;
         writer.write_all(b"\n")?;
         writer.flush()
-    })
-    .map_err(|e| Error::io(format!("save the chat to {}", path.display()), e))
+    };
+    replace(path, write, commit)
+        .map_err(|e| Error::io(format!("save the chat to {}", path.display()), e))
 }
 
 /// Reads a conversation that [`save_messages`] wrote: [`Chat::load`](super::Chat::load) for callers
@@ -300,10 +315,14 @@ mod tests {
     fn a_write_that_fails_leaves_the_old_file() {
         let folder = Folder::new("full-disk");
         save_messages(&folder.file(), &messages()).unwrap();
-        let error = replace(&folder.file(), |file| {
-            file.write_all(b"half")?;
-            Err(io::Error::from(io::ErrorKind::StorageFull))
-        })
+        let error = replace(
+            &folder.file(),
+            |file| {
+                file.write_all(b"half")?;
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            },
+            || true,
+        )
         .unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert_eq!(load_messages(&folder.file()).unwrap(), messages());

@@ -52,7 +52,7 @@ use std::time::Instant;
 
 pub use chat::{AnswerStart, CancelledAnswer, Chat};
 pub use generation::{CancelHandle, Done, Event, FinishReason, Generation};
-pub use history::{load_messages, save_messages};
+pub use history::{load_messages, save_messages, save_messages_if};
 pub use options::{ContextPolicy, GenerateOptions, SessionOptions};
 pub use reply::reasons;
 pub use sampler::{Sampler, SamplerOptions, TokenMask, TokenSet};

@@ -16,13 +16,19 @@ const STALE: Duration = Duration::from_secs(3600);
 
 /// Writes a new file beside `path`, for the owner's eyes only, makes sure that it is on the disk, and
 /// puts it in its place. A device (`/dev/null`) is written to where it is, and so is the file that a
-/// link leads to. What earlier processes left beside it when they were killed is removed after an hour.
+/// link leads to. `commit` is asked last, when all but that is done, and for a device before anything
+/// is written; where it says no, nothing is changed, and false is returned. What earlier processes left beside it when they were killed is removed after an hour.
 pub(super) fn replace(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
-) -> io::Result<()> {
+    commit: impl FnOnce() -> bool,
+) -> io::Result<bool> {
     if is_device(path) {
-        return write(&mut OpenOptions::new().write(true).open(path)?);
+        let mut device = OpenOptions::new().write(true).open(path)?;
+        if !commit() {
+            return Ok(false);
+        }
+        return write(&mut device).map(|()| true);
     }
     let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
     let path = &match fs::canonicalize(path) {
@@ -36,9 +42,12 @@ pub(super) fn replace(
         .and_then(|()| file.sync_all())
         .and_then(|()| {
             drop(file);
-            fs::rename(&beside, path)
+            if !commit() {
+                return Ok(false);
+            }
+            fs::rename(&beside, path).map(|()| true)
         });
-    if result.is_err() {
+    if !matches!(result, Ok(true)) {
         let _ = fs::remove_file(&beside);
     }
     result
@@ -144,15 +153,45 @@ mod tests {
         }
     }
 
+    fn write(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+        replace(path, |file| file.write_all(bytes), || true)
+    }
+
+    #[test]
+    fn a_write_that_is_given_up_last_leaves_the_old_content_and_nothing_else() {
+        let folder = Folder::new("given-up");
+        let path = folder.0.join("file");
+        write(&path, b"old").unwrap();
+        let mut content = Vec::new();
+        let done = replace(
+            &path,
+            |file| file.write_all(b"new"),
+            || {
+                content = fs::read(&path).unwrap();
+                false
+            },
+        );
+        assert!(!done.unwrap());
+        assert_eq!(content, b"old");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(folder.names(), ["file"]);
+        assert!(write(&path, b"new").unwrap());
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
     #[test]
     fn a_write_that_fails_leaves_the_old_content_and_nothing_else() {
         let folder = Folder::new("fails");
         let path = folder.0.join("file");
-        replace(&path, |file| file.write_all(b"old")).unwrap();
-        let error = replace(&path, |file| {
-            file.write_all(b"half of the n")?;
-            Err(io::Error::from(io::ErrorKind::StorageFull))
-        });
+        write(&path, b"old").unwrap();
+        let error = replace(
+            &path,
+            |file| {
+                file.write_all(b"half of the n")?;
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            },
+            || true,
+        );
         assert_eq!(error.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(folder.names(), ["file"]);
@@ -167,7 +206,7 @@ mod tests {
                 let path = &path;
                 scope.spawn(move || {
                     for _ in 0..20 {
-                        replace(path, |file| file.write_all(&[b'a' + thread; 10_000])).unwrap();
+                        write(path, &[b'a' + thread; 10_000]).unwrap();
                     }
                 });
             }
@@ -194,7 +233,7 @@ mod tests {
                 file.set_modified(old).unwrap();
             }
         }
-        replace(&path, |file| file.write_all(b"new")).unwrap();
+        write(&path, b"new").unwrap();
         let mut names = folder.names();
         names.sort();
         let left = [
@@ -215,22 +254,22 @@ mod tests {
         fs::create_dir(&there).unwrap();
         fs::write(there.join("file"), b"old").unwrap();
         std::os::unix::fs::symlink("there/file", &link).unwrap();
-        replace(&link, |file| file.write_all(b"new")).unwrap();
+        write(&link, b"new").unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(fs::read(there.join("file")).unwrap(), b"new");
 
         let nowhere = folder.0.join("nowhere");
         std::os::unix::fs::symlink("not there", &nowhere).unwrap();
-        replace(&nowhere, |file| file.write_all(b"new")).unwrap();
+        write(&nowhere, b"new").unwrap();
         assert_eq!(fs::read(&nowhere).unwrap(), b"new");
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn devices_stay_what_they_are() {
-        replace(Path::new("/dev/null"), |file| file.write_all(b"x")).unwrap();
+        write(Path::new("/dev/null"), b"x").unwrap();
         assert!(is_device(Path::new("/dev/null")));
-        let full = replace(Path::new("/dev/full"), |file| file.write_all(b"x"));
+        let full = write(Path::new("/dev/full"), b"x");
         assert_eq!(full.unwrap_err().kind(), io::ErrorKind::StorageFull);
         assert!(is_device(Path::new("/dev/full")));
     }

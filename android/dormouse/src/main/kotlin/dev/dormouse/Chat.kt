@@ -1,7 +1,6 @@
 package dev.dormouse
 
 import dev.dormouse.internal.ChatBridge
-import dev.dormouse.internal.Starts
 import dev.dormouse.internal.calling
 import dev.dormouse.internal.replyFlow
 import dev.dormouse.internal.toItsEnd
@@ -24,8 +23,6 @@ public class Chat internal constructor(
     private val bridge: ChatBridge,
     private val defaults: ReplyOptions,
 ) : AutoCloseable {
-    private val starts = Starts()
-
     /** Tokens that the context holds. */
     public val contextLength: Int = bridge.contextLength
 
@@ -74,7 +71,7 @@ public class Chat internal constructor(
 
     /** Sends [messages], as when several tools were called, and is else as `send` with a text. */
     public fun send(messages: List<Message>, options: ReplyOptions = defaults): Flow<Event> =
-        replyFlow(bridge, starts) { bridge.send(messages, options, it) }
+        replyFlow(bridge) { bridge.send(messages, options, it) }
 
     /**
      * Drops the last answer and streams another.
@@ -83,7 +80,7 @@ public class Chat internal constructor(
      *   nothing to answer
      */
     public fun regenerate(options: ReplyOptions = defaults): Flow<Event> =
-        replyFlow(bridge, starts) { bridge.regenerate(options, it) }
+        replyFlow(bridge) { bridge.regenerate(options, it) }
 
     /**
      * Replaces the user's message at [index] of [messages] by [text], drops all after it and streams
@@ -97,7 +94,7 @@ public class Chat internal constructor(
 
     /** Replaces by [message], and is else as `edit` with a text. */
     public fun edit(index: Int, message: Message, options: ReplyOptions = defaults): Flow<Event> =
-        replyFlow(bridge, starts) { bridge.edit(index, message, options, it) }
+        replyFlow(bridge) { bridge.edit(index, message, options, it) }
 
     /**
      * Says [text] to the model and waits for the whole answer. Cancelling the coroutine ends the work
@@ -115,7 +112,8 @@ public class Chat internal constructor(
      * Replaces the history, the system message included.
      *
      * @throws DormouseException.Busy while an answer runs
-     * @throws DormouseException.InvalidOptions for a tool call whose arguments are no JSON object
+     * @throws DormouseException.InvalidOptions for a tool call whose arguments are no JSON object, or a
+     *   text with half a surrogate pair
      * @throws DormouseException.Closed when the chat is closed
      */
     public fun setMessages(messages: List<Message>): Unit = bridge.setMessages(messages)
@@ -124,6 +122,7 @@ public class Chat internal constructor(
      * Sets or replaces the system message; null removes it.
      *
      * @throws DormouseException.Busy while an answer runs
+     * @throws DormouseException.InvalidOptions for a text with half a surrogate pair
      * @throws DormouseException.Closed when the chat is closed
      */
     public fun setSystem(text: String?): Unit = bridge.setSystem(text)
@@ -152,16 +151,19 @@ public class Chat internal constructor(
         }
 
     /**
-     * Writes the history to [file], which is replaced as a whole or left as it is.
+     * Writes the history to [file], which is replaced as a whole or left as it is: also when the
+     * coroutine is cancelled before. Saves of a chat are made one after the other.
      *
      * @throws DormouseException.Io when it cannot be written
      * @throws DormouseException.NotFound when its folder is not there
+     * @throws DormouseException.InvalidOptions for a path with half a surrogate pair
      * @throws DormouseException.Closed when the chat is closed
      */
-    public suspend fun save(file: File): Unit = bridge.save(file.path)
+    public suspend fun save(file: File): Unit = save(file.path)
 
     /** Writes to the file at [path], and is else as `save` with a file. */
-    public suspend fun save(path: String): Unit = bridge.save(path)
+    public suspend fun save(path: String): Unit =
+        bridge.calling { call -> toItsEnd { bridge.save(path, call) } }
 
     /**
      * Replaces the history by that in [file], which [save] wrote. If that fails, or the coroutine is
@@ -169,6 +171,7 @@ public class Chat internal constructor(
      *
      * @throws DormouseException.NotFound when there is no such file
      * @throws DormouseException.Io when it cannot be read or is no saved chat, as is a pipe or a device
+     * @throws DormouseException.InvalidOptions for a path with half a surrogate pair
      * @throws DormouseException.Busy while an answer runs
      * @throws DormouseException.Closed when the chat is closed
      */
@@ -182,10 +185,7 @@ public class Chat internal constructor(
      * Ends the answer that runs, if one does, within one token, and an answer that is only being
      * started as soon as it has. Its flow then ends with [Event.Done] and [FinishReason.Cancelled].
      */
-    public fun cancel() {
-        starts.cancel()
-        bridge.cancel()
-    }
+    public fun cancel(): Unit = bridge.cancel()
 
     /**
      * Ends what runs within one token, waits for that and gives the memory back. The flow of an answer

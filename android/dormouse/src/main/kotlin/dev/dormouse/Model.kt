@@ -2,7 +2,6 @@ package dev.dormouse
 
 import dev.dormouse.internal.AdapterBridge
 import dev.dormouse.internal.ModelBridge
-import dev.dormouse.internal.Starts
 import dev.dormouse.internal.replyFlow
 import kotlinx.coroutines.flow.Flow
 
@@ -34,6 +33,7 @@ public class Model internal constructor(private val bridge: ModelBridge) : AutoC
      * Opens a chat with the instructions [system] to the model, and all else by default.
      *
      * @throws DormouseException.Template when the model has no chat template
+     * @throws DormouseException.InvalidOptions for half a surrogate pair, which is no text
      * @throws DormouseException.OutOfMemory when the memory budget is used up
      * @throws DormouseException.Closed when the model is closed
      */
@@ -52,13 +52,14 @@ public class Model internal constructor(private val bridge: ModelBridge) : AutoC
      *   [DormouseException.Closed]
      */
     public fun complete(prompt: String, options: ReplyOptions = ReplyOptions()): Flow<Event> =
-        replyFlow(bridge, Starts()) { bridge.complete(prompt, options, it) }
+        replyFlow(bridge) { bridge.complete(prompt, options, it) }
 
     /**
      * The tokens of [text], without a beginning-of-text token.
      *
      * @param text any text
      * @param special whether special tokens written out in the text are taken as such
+     * @throws DormouseException.InvalidOptions for half a surrogate pair, which is no text
      * @throws DormouseException.Closed when the model is closed
      */
     public suspend fun tokenize(text: String, special: Boolean = false): List<Int> = bridge.tokenize(text, special)
@@ -66,6 +67,7 @@ public class Model internal constructor(private val bridge: ModelBridge) : AutoC
     /**
      * How many tokens [text] has.
      *
+     * @throws DormouseException.InvalidOptions for half a surrogate pair, which is no text
      * @throws DormouseException.Closed when the model is closed
      */
     public suspend fun countTokens(text: String): Int = tokenize(text).size
@@ -88,8 +90,8 @@ public class Model internal constructor(private val bridge: ModelBridge) : AutoC
      * @param text any text; special tokens written out in it are text, too
      * @param pooling how the hidden states of its tokens become one vector; null: as the file asks for
      * @return [ModelInfo.embeddingLength] values
-     * @throws DormouseException.InvalidOptions for an empty text, or when neither the file nor
-     *   [pooling] says how to pool
+     * @throws DormouseException.InvalidOptions for an empty text, half a surrogate pair, or when
+     *   neither the file nor [pooling] says how to pool
      * @throws DormouseException.ContextFull for a text longer than [ModelInfo.trainedContextLength]
      * @throws DormouseException.OutOfMemory when the memory budget is used up
      * @throws DormouseException.Closed when the model is closed, also meanwhile
@@ -107,7 +109,8 @@ public class Model internal constructor(private val bridge: ModelBridge) : AutoC
      * @throws DormouseException.UnsupportedModel for a file that is no LoRA adapter, or one for another
      *   architecture
      * @throws DormouseException.CorruptModel when it is damaged or made for a model of another shape
-     * @throws DormouseException.InvalidOptions for a descriptor that is none
+     * @throws DormouseException.InvalidOptions for a descriptor that is none, or a path with half a
+     *   surrogate pair
      * @throws DormouseException.Closed when the model is closed
      */
     public suspend fun loadAdapter(source: ModelSource): Adapter {

@@ -38,6 +38,15 @@ internal val oneThread = LoadOptions(threads = 1)
 internal fun <T> within(time: Duration = 60.seconds, block: suspend CoroutineScope.() -> T): T =
     runBlocking { withTimeout(time, block) }
 
+/**
+ * Does [work] until it comes out as wanted: on a machine with other work a thread may not have its turn
+ * for as long as the work beside it takes.
+ */
+internal suspend fun until(work: suspend () -> Boolean) {
+    repeat(20) { if (work()) return }
+    fail("never in 20 tries")
+}
+
 /** Runs [block] with a chat of the scripted model. */
 internal fun <T> chatting(
     options: ChatOptions = ChatOptions(),

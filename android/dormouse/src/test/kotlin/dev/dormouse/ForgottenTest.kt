@@ -7,7 +7,6 @@ import org.junit.jupiter.api.condition.OS
 import org.junit.jupiter.api.io.TempDir
 import java.io.File
 import kotlin.test.Test
-import kotlin.test.assertFailsWith
 import kotlin.test.assertFalse
 import kotlin.test.assertTrue
 import kotlin.time.Duration.Companion.milliseconds
@@ -29,8 +28,11 @@ internal class ForgottenTest {
             val options = LoadOptions(memory = MemoryBudget.bytes(needs.total + needs.kvCache / 2), threads = 1)
             Dormouse.load(scripted, options).use { model ->
                 repeat(3) {
-                    forget(model)
-                    assertFailsWith<DormouseException.OutOfMemory> { model.newChat() }
+                    // The collector may find it at once.
+                    until {
+                        forget(model)
+                        !opens(model)
+                    }
                     while (!opens(model)) {
                         System.gc()
                         delay(10.milliseconds)

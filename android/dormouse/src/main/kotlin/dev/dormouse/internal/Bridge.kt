@@ -104,10 +104,11 @@ internal interface ChatBridge : CalledBridge {
     /** Only adapters of the same bridge. */
     suspend fun setAdapters(adapters: List<Pair<AdapterBridge, Float>>, call: CallBridge)
 
-    suspend fun save(path: String)
+    suspend fun save(path: String, call: CallBridge)
 
     suspend fun restore(path: String, call: CallBridge)
 
+    /** Has the answer that runs, and those of calls that were made before, end within one token. */
     fun cancel()
 
     fun close()

@@ -8,7 +8,6 @@ import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.NonCancellable
-import kotlinx.coroutines.coroutineScope
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.ensureActive
 import kotlinx.coroutines.flow.Flow
@@ -16,44 +15,30 @@ import kotlinx.coroutines.flow.flow
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.suspendCancellableCoroutine
 import kotlinx.coroutines.withContext
-import java.util.concurrent.atomic.AtomicInteger
-
-/** The starts of one chat's replies, which can be cancelled before they are done. */
-internal class Starts {
-    private val cancels = AtomicInteger()
-
-    /** How often [cancel] was called. */
-    val cancelled: Int get() = cancels.get()
-
-    /**
-     * Has what is being started end as soon as it runs, from the moment that its flow is collected.
-     * What runs already is the engine's to cancel, after this.
-     */
-    fun cancel() {
-        cancels.incrementAndGet()
-    }
-}
 
 /**
  * Runs [work] with a call that is cancelled with the coroutine's job, there and then, wherever the
  * coroutine is suspended: the call's end is known to the engine before anything that is asked of it
  * after the job was cancelled.
+ *
+ * There is no scope around [work], which would throw what it gave away once the job is cancelled.
  */
-internal suspend fun <T> CalledBridge.calling(work: suspend CoroutineScope.(CallBridge) -> T): T =
-    coroutineScope {
-        val call = newCall()
-        val watch =
-            launch(Dispatchers.Unconfined, CoroutineStart.UNDISPATCHED) {
-                // Within the call of `cancel`, whatever thread or dispatcher that is on.
-                suspendCancellableCoroutine<Unit> { it.invokeOnCancellation { call.cancel() } }
-            }
-        try {
-            work(call)
-        } finally {
-            watch.cancel()
-            call.release()
+internal suspend fun <T> CalledBridge.calling(work: suspend (CallBridge) -> T): T {
+    val context = currentCoroutineContext()
+    context.ensureActive()
+    val call = newCall()
+    val watch =
+        CoroutineScope(context).launch(Dispatchers.Unconfined, CoroutineStart.UNDISPATCHED) {
+            // Within the call of `cancel`, whatever thread or dispatcher that is on.
+            suspendCancellableCoroutine<Unit> { it.invokeOnCancellation { call.cancel() } }
         }
+    try {
+        return work(call)
+    } finally {
+        watch.cancel()
+        call.release()
     }
+}
 
 /**
  * Waits for the end of [work], which a cancelled call comes to at once, so that what it gives is
@@ -74,14 +59,11 @@ internal suspend fun <T> toItsEnd(work: suspend () -> T): T =
  * engine wait. Whoever cancels the collector's job and sends again finds a chat that is ending its
  * answer, and not busy, also while the answer is being started.
  */
-internal fun replyFlow(bridge: CalledBridge, starts: Starts, start: suspend (CallBridge) -> ReplyBridge): Flow<Event> =
+internal fun replyFlow(bridge: CalledBridge, start: suspend (CallBridge) -> ReplyBridge): Flow<Event> =
     flow {
         bridge.calling { call ->
-            val before = starts.cancelled
             val reply = toItsEnd { start(call) }
             try {
-                // Whoever cancels from here on finds it running.
-                if (starts.cancelled != before) reply.cancel()
                 do {
                     val events = reply.next()
                     for (event in events) emit(event)

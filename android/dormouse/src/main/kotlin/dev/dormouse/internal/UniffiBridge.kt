@@ -65,8 +65,6 @@ private class UniffiCall(val token: CallToken) : CallBridge {
     override fun release() = token.destroy()
 }
 
-private fun newUniffiCall(): CallBridge = translated { UniffiCall(CallToken()) }
-
 private val CallBridge.token: CallToken get() = (this as UniffiCall).token
 
 private class UniffiLoad(private val task: LoadTask) : LoadBridge {
@@ -86,7 +84,7 @@ private class UniffiModel(private val handle: ModelHandle) : ModelBridge {
 
     override fun newChat(options: ChatOptions): ChatBridge = translated { UniffiChat(handle.chat(options.toFfi())) }
 
-    override fun newCall(): CallBridge = newUniffiCall()
+    override fun newCall(): CallBridge = translated { UniffiCall(CallToken()) }
 
     override suspend fun complete(prompt: String, options: ReplyOptions, call: CallBridge): ReplyBridge =
         awaitedUnless(::isClosed) { UniffiReply(handle.complete(prompt.wellFormed("the prompt"), options.toFfi(), call.token)) }
@@ -128,7 +126,8 @@ private class UniffiChat(private val handle: ChatHandle) : ChatBridge {
 
     override val isClosed: Boolean get() = handle.closed { isClosed() }
 
-    override fun newCall(): CallBridge = newUniffiCall()
+    // Of the chat: what it cancels from here on is also this call's answer.
+    override fun newCall(): CallBridge = translated { UniffiCall(handle.newCall()) }
 
     override suspend fun send(messages: List<Message>, options: ReplyOptions, call: CallBridge): ReplyBridge =
         awaitedUnless(::isClosed) { UniffiReply(handle.send(messages.map { it.toFfi() }, options.toFfi(), call.token)) }
@@ -154,7 +153,8 @@ private class UniffiChat(private val handle: ChatHandle) : ChatBridge {
             handle.setAdapters(scaled, call.token)
         }
 
-    override suspend fun save(path: String) = awaited { handle.save(path.wellFormed("the path")) }
+    override suspend fun save(path: String, call: CallBridge) =
+        awaited { handle.save(path.wellFormed("the path"), call.token) }
 
     override suspend fun restore(path: String, call: CallBridge) =
         awaited { handle.restore(path.wellFormed("the path"), call.token) }
