@@ -8,9 +8,10 @@
 use minijinja::value::{Kwargs, Rest, ValueKind, ValueOrKwargs};
 use minijinja::{Environment, Error, State, Value, filters, functions};
 
+use super::budget::FUEL;
 use super::refusal::refused;
 use super::rewrite::{COMPARED, HELD, KEPT, TICK, TURN};
-use super::{FUEL, calls, deadline};
+use super::{calls, deadline};
 
 /// Nodes of a tree that one unit of fuel pays for when a value is held.
 const NODES_PER_FUEL: usize = 8;

@@ -14,6 +14,7 @@
 
 mod add;
 mod args;
+mod budget;
 mod calls;
 mod deadline;
 mod filters;
@@ -32,7 +33,6 @@ mod rewrite;
 mod shadow;
 mod source;
 
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use jiff::Zoned;
@@ -50,6 +50,7 @@ use crate::threads::take_panic_place;
 #[cfg(doc)]
 use crate::tokenize::EncodeOptions;
 use crate::tokenize::Tokenizer;
+use budget::{Budget, Sink};
 use deadline::Limited;
 use marks::Marks;
 use rewrite::with_making_paid;
@@ -58,13 +59,6 @@ use shadow::{Rendering, standing};
 const KEY: &str = "tokenizer.chat_template";
 const NAME: &str = "chat";
 
-/// Steps of a rendering that an empty conversation may take; one also pays for 64 bytes made.
-const FUEL: u64 = 50_000;
-/// Further steps for each value in the variables, and one for each byte of text: what a template
-/// honestly does grows with the conversation, and a hostile one must not profit from a short one.
-const FUEL_PER_VALUE: u64 = 200;
-/// Bytes that a rendering may make beyond those of the conversation.
-const MAX_OUTPUT: usize = 4 << 20;
 /// Nested loops, conditions and (each four) macros. A large stack holds that many symbols in a
 /// debug build.
 const MAX_DEPTH: usize = 300;
@@ -106,20 +100,6 @@ fn template_error(why: impl Into<String>) -> Error {
     Error::Template { why: why.into() }
 }
 
-/// What a conversation's variables add to the fuel.
-fn fuel_for(value: &Value) -> u64 {
-    FUEL_PER_VALUE
-        + match value {
-            Value::String(text) => text.len() as u64,
-            Value::Array(items) => items.iter().map(fuel_for).sum(),
-            Value::Object(map) => map
-                .iter()
-                .map(|(key, value)| key.len() as u64 + fuel_for(value))
-                .sum(),
-            _ => 0,
-        }
-}
-
 /// What compiles and renders a template recurses, and it is not ours: a panic of it is an error of
 /// the template that brought it about, and its text is not told.
 fn on_large_stack<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
@@ -129,26 +109,6 @@ fn on_large_stack<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> 
             Err(template_error("the template engine cannot do what it asks"))
         })
     })?
-}
-
-/// Takes a rendering's output up to a limit in bytes.
-struct Sink {
-    bytes: Vec<u8>,
-    limit: usize,
-}
-
-impl io::Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.bytes.len() + bytes.len() > self.limit {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 impl ChatTemplate {
@@ -245,7 +205,7 @@ impl ChatTemplate {
         now: Option<DateTime>,
     ) -> Result<String> {
         on_large_stack(|| {
-            let _limited = Limited::new(variables.values().map(fuel_for).sum());
+            let _limited = Limited::new(Budget::of(&variables).added);
             self.render_here(variables, now)
         })
     }
@@ -256,9 +216,9 @@ impl ChatTemplate {
         mut variables: Map<String, Value>,
         now: Option<DateTime>,
     ) -> Result<String> {
-        let fuel = variables.values().map(fuel_for).sum::<u64>();
+        let budget = Budget::of(&variables);
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some(fuel + FUEL));
+        environment.set_fuel(Some(budget.fuel()));
         let mut context: Vec<(String, minijinja::Value)> = variables
             .iter_mut()
             .map(|(key, value)| (key.clone(), minijinja::Value::from(Serde(value.take()))))
@@ -271,13 +231,7 @@ impl ChatTemplate {
             "strftime_now".to_owned(),
             minijinja::Value::from_function(clock),
         ));
-        // Fuel has one step at least for each byte of the conversation's texts.
-        let limit =
-            usize::try_from(fuel).map_or(usize::MAX, |fuel| fuel.saturating_add(MAX_OUTPUT));
-        let mut sink = Sink {
-            bytes: Vec::new(),
-            limit,
-        };
+        let mut sink = Sink::new(budget.output);
         environment
             .get_template(NAME)
             .and_then(|template| {
@@ -286,13 +240,14 @@ impl ChatTemplate {
             .map_err(|e| {
                 let why = match e.kind() {
                     minijinja::ErrorKind::WriteFailure => {
-                        format!("it makes more than {limit} bytes")
+                        format!("it makes more than {} bytes", budget.output)
                     }
                     _ => refusal::of_rendering(&e, &self.source),
                 };
                 template_error(why)
             })?;
-        String::from_utf8(sink.bytes).map_err(|_| Error::internal("a template made invalid UTF-8"))
+        String::from_utf8(sink.into_bytes())
+            .map_err(|_| Error::internal("a template made invalid UTF-8"))
     }
 
     /// The conversation as tokens. The template's control tokens count; control tokens that are
@@ -330,7 +285,9 @@ impl ChatTemplate {
         options: &RenderOptions,
     ) -> Result<Rendering> {
         let full = || template_error("the conversation uses up the private-use characters");
-        let variables = Value::Object(self.variables(messages, options)?);
+        let variables = self.variables(messages, options)?;
+        let added = Budget::of(&variables).added;
+        let variables = Value::Object(variables);
         let mut marks = Marks::new(tokenizer, &variables, &self.source).ok_or_else(full)?;
         let (first, typed) = marks.typed(&variables).ok_or_else(full)?;
         let (shadow, all) = marks.shadow(&variables).ok_or_else(full)?;
@@ -341,7 +298,7 @@ impl ChatTemplate {
             .now
             .or_else(|| shadow.as_ref().map(|_| Zoned::now().datetime()));
         on_large_stack(|| {
-            let _limited = Limited::new(fuel_for(&variables));
+            let _limited = Limited::new(added);
             let _active = marks.activate();
             let first = marks.restore(&self.render_here(first, now)?);
             let Some(shadow) = shadow else {
