@@ -1,5 +1,6 @@
 //! Why a command ended: one sentence, a hint at the fix, an exit code.
 
+use crate::tell::tell;
 use std::io;
 use std::process::ExitCode;
 
@@ -73,9 +74,9 @@ impl Failure {
 
     /// Puts the failure on stderr.
     pub(crate) fn print(&self) {
-        eprintln!("error: {}", self.message);
+        tell!("error: {}", self.message);
         if let Some(hint) = &self.hint {
-            eprintln!("hint: {hint}");
+            tell!("hint: {hint}");
         }
     }
 

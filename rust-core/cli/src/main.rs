@@ -1,5 +1,7 @@
 //! The `dormouse` command: a thin layer over the engine, one module a command.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
+// They panic where nobody reads along: `tell!` and `Failure::stdout`.
+#![deny(clippy::print_stderr, clippy::print_stdout)]
 
 mod args;
 mod bench;
@@ -15,6 +17,7 @@ mod report;
 mod run;
 mod setup;
 mod stream;
+mod tell;
 mod tokenize;
 
 use std::process::ExitCode;

@@ -12,6 +12,7 @@ use serde_json::{Map, json};
 
 use crate::args::PerplexityArgs;
 use crate::failure::{Failure, Result};
+use crate::tell::{self, tell};
 use crate::{report, setup};
 
 pub(crate) fn run(args: &PerplexityArgs) -> Result<ExitCode> {
@@ -34,7 +35,7 @@ pub(crate) fn run(args: &PerplexityArgs) -> Result<ExitCode> {
         out.estimate(&estimate);
         if let Some(path) = &args.save_logits {
             save_logits(&model, &tokens[..args.context], path)?;
-            eprintln!("log-probabilities written to {}", path.display());
+            tell!("log-probabilities written to {}", path.display());
         }
     }
     if let Some(mut yardstick) = yardstick {
@@ -133,15 +134,15 @@ fn over_windows(model: &Model, tokens: &[u32], context: usize) -> Result<Estimat
         })?;
         estimate.windows += 1;
         if show {
-            eprint!(
+            tell::write(format_args!(
                 "\rwindow {} of {windows}: {:.4} ",
                 estimate.windows,
                 estimate.perplexity()
-            );
+            ));
         }
     }
     if show {
-        eprintln!();
+        tell!("");
     }
     Ok(estimate)
 }

@@ -9,6 +9,7 @@ use dormouse::template::Message;
 use crate::args::{RunArgs, StatsFormat};
 use crate::failure::{Failure, Result, code};
 use crate::interrupt::{self, Otherwise};
+use crate::tell::tell;
 use crate::{report, setup, stream};
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
@@ -38,13 +39,13 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
     let done = stream::to_stdout(generation)?;
     match args.stats {
         StatsFormat::Text => {
-            eprintln!(
+            tell!(
                 "loaded in {} · {}",
                 report::duration(load),
                 report::reply(&done)
             );
         }
-        StatsFormat::Json => eprintln!("{}", report::reply_json(&done, &model, load)),
+        StatsFormat::Json => tell!("{}", report::reply_json(&done, &model, load)),
         StatsFormat::None => {}
     }
     Ok(match done.finish {
@@ -57,7 +58,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode> {
 fn prompt_from_stdin() -> Result<String> {
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        eprintln!("type the prompt; Ctrl-D on a line of its own ends it");
+        tell!("type the prompt; Ctrl-D on a line of its own ends it");
     }
     let mut text = String::new();
     stdin

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::Read;
+use std::io::{Read, Write};
 
 use common::{
     Folder, TEMPLATE, command, dormouse, dormouse_reading, expect, finish, tiny_chat_model,
@@ -293,4 +293,52 @@ fn prompts_are_not_logged() {
     let ran = dormouse(&["run", "-m", &model, "-p", secret, "-c", "8"]);
     assert_eq!(ran.code, 4);
     assert!(!ran.stderr.contains(secret), "{}", ran.stderr);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_stderr_changes_neither_the_exit_code_nor_the_answer() {
+    let folder = Folder::new("full");
+    let m = tiny_chat_model(&folder);
+    let missing = folder.file("missing.gguf");
+    let saved = folder.file("saved.json");
+    let script = format!("hello\n/stats\n/help\n/system be kind\n/reset\n/save {saved}\nagain\n");
+    for (code, lines, args, input) in [
+        (3, 0, &["run", "-m", &missing, "-p", "x"][..], ""),
+        (2, 0, &["run", "-m", &m, "-p", ""], ""),
+        (2, 0, &["dance"], ""),
+        (
+            0,
+            1,
+            &["run", "-m", &m, "-p", "x", "-n", "5", "--stats", "text"],
+            "",
+        ),
+        (
+            0,
+            1,
+            &["run", "-m", &m, "-p", "x", "-n", "5", "--stats", "json"],
+            "",
+        ),
+        (0, 2, &["chat", "-m", &m, "-n", "5"], &script),
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut child = command(args)
+            .stdin(std::process::Stdio::piped())
+            .stderr(full)
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // It may have ended before it read all of it.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        let ran = finish(child);
+        assert_eq!(
+            (ran.code, ran.stdout.lines().count()),
+            (code, lines),
+            "{args:?}"
+        );
+    }
 }

@@ -8,6 +8,7 @@ use rustyline::{Config, Editor};
 
 use super::history::HistoryFile;
 use crate::failure::{Failure, Result};
+use crate::tell::tell;
 
 const PROMPT: &str = "> ";
 
@@ -108,5 +109,5 @@ impl Input {
 }
 
 fn warn(error: &io::Error) {
-    eprintln!("warning: the history of lines is not kept: {error}");
+    tell!("warning: the history of lines is not kept: {error}");
 }

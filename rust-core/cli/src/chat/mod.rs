@@ -16,6 +16,7 @@ use dormouse::{Chat, Done, Error, Generation};
 use crate::args::ChatArgs;
 use crate::failure::{Failure, Result};
 use crate::interrupt::{self, Otherwise};
+use crate::tell::{self, tell};
 use crate::{report, setup, stream};
 use command::{Command, HELP};
 use input::{Input, Line};
@@ -54,13 +55,13 @@ pub(crate) fn run(args: ChatArgs) -> Result<ExitCode> {
             Line::Interrupted if quitting => return Ok(ExitCode::SUCCESS),
             Line::Interrupted => {
                 quitting = true;
-                eprintln!("(Ctrl-C again, Ctrl-D or /quit ends the chat)");
+                tell!("(Ctrl-C again, Ctrl-D or /quit ends the chat)");
             }
             Line::Text(line) => {
                 quitting = false;
                 match talk.answer(&line) {
                     // Room between what was answered and the next prompt.
-                    Ok(true) if input.is_terminal() => eprintln!(),
+                    Ok(true) if input.is_terminal() => tell!(""),
                     Ok(true) => {}
                     Ok(false) => return Ok(ExitCode::SUCCESS),
                     // A person reads the message and tries again; a script cannot.
@@ -73,7 +74,7 @@ pub(crate) fn run(args: ChatArgs) -> Result<ExitCode> {
 }
 
 fn greet(model: &Model, path: &Path, load: Duration, talk: &Talk) {
-    eprintln!(
+    tell!(
         "{} · {} · context {} tokens · {} threads · loaded in {}",
         report::model_name(model, path),
         model.config().arch,
@@ -81,7 +82,7 @@ fn greet(model: &Model, path: &Path, load: Duration, talk: &Talk) {
         model.options().threads(),
         report::duration(load),
     );
-    eprintln!("/help lists the commands, Ctrl-C stops an answer, Ctrl-D quits\n");
+    tell!("/help lists the commands, Ctrl-C stops an answer, Ctrl-D quits\n");
 }
 
 /// The conversation and what it has cost.
@@ -109,15 +110,15 @@ impl Talk {
                 self.stream(generation)?;
             }
             Some(Command::Quit) => return Ok(false),
-            Some(Command::Help) => eprint!("{HELP}"),
+            Some(Command::Help) => tell::write(format_args!("{HELP}")),
             Some(Command::Stats) => self.stats()?,
             Some(Command::Reset) => {
                 self.chat.reset()?;
-                eprintln!("the conversation is forgotten, but for the system message");
+                tell!("the conversation is forgotten, but for the system message");
             }
             Some(Command::System(text)) => {
                 self.chat.set_system(text.as_deref())?;
-                eprintln!(
+                tell!(
                     "the system message is {}",
                     if text.is_some() { "set" } else { "removed" }
                 );
@@ -131,16 +132,16 @@ impl Talk {
     fn stream(&mut self, generation: Generation) -> Result<()> {
         let done = stream::to_stdout(generation)?;
         match done.finish {
-            FinishReason::Cancelled if interrupt::stopped() => eprintln!("(stopped)"),
-            FinishReason::MaxTokens => eprintln!("(stopped at the limit of --max-tokens)"),
-            FinishReason::ContextFull => eprintln!(
+            FinishReason::Cancelled if interrupt::stopped() => tell!("(stopped)"),
+            FinishReason::MaxTokens => tell!("(stopped at the limit of --max-tokens)"),
+            FinishReason::ContextFull => tell!(
                 "(stopped: the context is full; /reset forgets the conversation, or start with a \
                  larger --context or --context-full shift)"
             ),
             _ => {}
         }
         if done.metrics.dropped_tokens > 0 {
-            eprintln!(
+            tell!(
                 "({} of the oldest tokens were dropped to make room)",
                 done.metrics.dropped_tokens
             );
@@ -152,13 +153,13 @@ impl Talk {
 
     fn stats(&self) -> Result<()> {
         let Some(done) = &self.last else {
-            eprintln!("there was no answer yet");
+            tell!("there was no answer yet");
             return Ok(());
         };
         let m = &done.metrics;
         let session = self.chat.session();
         let first = m.time_to_first_token.map_or("-".into(), report::duration);
-        eprintln!(
+        tell!(
             "last answer  prompt {} tokens ({} new, {} reused) · answer {} tokens · {} · seed {}",
             m.prompt_tokens,
             m.prefill_tokens,
@@ -167,13 +168,13 @@ impl Talk {
             done.finish,
             done.seed,
         );
-        eprintln!(
+        tell!(
             "             first token after {first} · prefill {} · decode {}",
             report::rate(m.prefill_rate()),
             report::rate(m.decode_rate()),
         );
-        eprintln!("all answers  {}", self.totals);
-        eprintln!(
+        tell!("all answers  {}", self.totals);
+        tell!(
             "context      {} of {} tokens · KV cache {} · peak memory {}",
             session.tokens()?.len(),
             session.context_length(),
@@ -197,14 +198,14 @@ impl Talk {
             )));
         }
         self.chat.save(&file)?;
-        eprintln!("saved to {}", file.display());
+        tell!("saved to {}", file.display());
         self.file = Some(file);
         Ok(())
     }
 
     fn load(&mut self, file: &Path) -> Result<()> {
         self.chat.load(file)?;
-        eprintln!(
+        tell!(
             "{} messages loaded from {}",
             self.chat.messages().len(),
             file.display()
