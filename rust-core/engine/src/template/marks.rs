@@ -9,19 +9,23 @@
 //! There are two ways to mark. [`Marks::typed`] replaces the first character of each control token
 //! that is written out in a text, which a template could have no honest use for: a conversation
 //! without such text renders as always. [`Marks::shadow`] replaces besides each bracket, such as `<`,
-//! in all texts that are not the model's own, as a template can make a control token of what is left
-//! of a text when it has cut something out. That rendering is compared with the first (see `shadow`).
+//! and a character of each name of a control token, such as `im_end` (see `names`), in all texts,
+//! as a template can make a control token of what is left of a text when it has cut something out, or of
+//! a name by writing brackets around it. That rendering is compared with the first (see `shadow`). What
+//! the model said keeps the tags that the template's source has literally, as templates look there for
+//! `</think>`.
 //!
 //! What templates see of marks: filters that spell characters in other ones (`tojson`, `e`,
 //! `urlencode`, lists as text) look through them. What searches, compares and sorts does not: a
 //! control token in a text does not equal the template's own, and sorts behind all other text. So
-//! does a bracket in the shadow.
+//! do brackets and names in the shadow.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
 
 use serde_json::{Map, Value};
 
+use super::names::{Names, Tags};
 use super::shadow::Rendering;
 use crate::tokenize::Tokenizer;
 
@@ -29,6 +33,37 @@ use crate::tokenize::Tokenizer;
 const STRETCH: u32 = 256;
 const FIRST: u32 = 0xF_0000;
 const LAST: u32 = 0x10_FF00;
+
+/// Keys of a tool's definition that templates ask for.
+const KEYS: [&str; 12] = [
+    "type",
+    "function",
+    "name",
+    "description",
+    "parameters",
+    "properties",
+    "required",
+    "items",
+    "enum",
+    "default",
+    "return",
+    "strict",
+];
+/// What stands as `type` in such a definition.
+const TYPES: [&str; 8] = [
+    "function", "object", "array", "string", "number", "integer", "boolean", "null",
+];
+
+/// What of a text to mark besides the control tokens that are written out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// Nothing.
+    Typed,
+    /// Brackets, and names of control tokens.
+    Shadow,
+    /// The same but for the template's tags, in what the model said.
+    Said,
+}
 
 thread_local! {
     static ACTIVE: RefCell<Option<(u32, Vec<char>)>> = const { RefCell::new(None) };
@@ -106,6 +141,8 @@ impl Drop for Active {
 /// The replacement characters of one conversation.
 pub(super) struct Marks<'t> {
     tokenizer: &'t Tokenizer,
+    names: Names,
+    tags: Tags,
     base: u32,
     /// The character that `base + index` stands for.
     originals: Vec<char>,
@@ -142,6 +179,8 @@ impl<'t> Marks<'t> {
         let free = taken.iter().position(|&taken| !taken)?;
         Some(Self {
             tokenizer,
+            names: Names::new(tokenizer),
+            tags: Tags::new(tokenizer, source),
             base: FIRST + free as u32 * STRETCH,
             originals: Vec::new(),
             count: 0,
@@ -152,11 +191,12 @@ impl<'t> Marks<'t> {
     /// in it, and how many these are; `None` when there are more characters than marks.
     pub(super) fn typed(&mut self, variables: &Value) -> Option<(Value, usize)> {
         self.count = 0;
-        let marked = self.mark(variables, false)?;
+        let marked = self.mark(variables, How::Typed)?;
         Some((marked, self.count))
     }
 
-    /// As [`typed`](Self::typed), with all brackets replaced besides in what the assistant did not say.
+    /// As [`typed`](Self::typed), with all brackets and names of control tokens replaced besides, but
+    /// for those that the template's own words need: see [`Tags`] and [`KEYS`].
     pub(super) fn shadow(&mut self, variables: &Value) -> Option<(Value, usize)> {
         self.count = 0;
         let Value::Object(map) = variables else {
@@ -164,45 +204,127 @@ impl<'t> Marks<'t> {
         };
         let mut marked = Map::new();
         for (name, value) in map {
-            let value = match value {
-                Value::Array(messages) if name == "messages" => Value::Array(
-                    messages
-                        .iter()
-                        .map(|message| self.mark(message, message["role"] != "assistant"))
-                        .collect::<Option<_>>()?,
-                ),
-                other => self.mark(other, true)?,
+            let value = match (name.as_str(), value) {
+                ("messages", Value::Array(messages)) => self.each(messages, Self::message)?,
+                ("tools", Value::Array(tools)) => {
+                    self.each(tools, |marks, tool| marks.schema(tool, false))?
+                }
+                _ => self.mark(value, How::Shadow)?,
             };
             marked.insert(name.clone(), value);
         }
         Some((Value::Object(marked), self.count))
     }
 
-    fn mark(&mut self, value: &Value, brackets: bool) -> Option<Value> {
+    fn each(
+        &mut self,
+        items: &[Value],
+        mut mark: impl FnMut(&mut Self, &Value) -> Option<Value>,
+    ) -> Option<Value> {
+        let marked: Option<Vec<Value>> = items.iter().map(|item| mark(self, item)).collect();
+        marked.map(Value::Array)
+    }
+
+    /// A message as [`Message::to_value`](super::Message) makes it. Its keys and role are ours.
+    fn message(&mut self, message: &Value) -> Option<Value> {
+        let said = message["role"] == "assistant";
+        self.object(message, |marks, key, value| match (key, value) {
+            ("role", role) => Some(role.clone()),
+            ("content" | "reasoning_content", text) if said => marks.mark(text, How::Said),
+            ("tool_calls", Value::Array(calls)) => marks.each(calls, Self::call),
+            (_, value) => marks.mark(value, How::Shadow),
+        })
+    }
+
+    fn call(&mut self, call: &Value) -> Option<Value> {
+        self.object(call, |marks, key, value| match key {
+            "type" => Some(value.clone()),
+            "function" => marks.object(value, |marks, _, value| marks.mark(value, How::Shadow)),
+            _ => marks.mark(value, How::Shadow),
+        })
+    }
+
+    /// A definition of a tool or part of it; `named` if its keys are names that somebody chose.
+    fn schema(&mut self, value: &Value, named: bool) -> Option<Value> {
+        match value {
+            Value::Array(items) => self.each(items, |marks, item| marks.schema(item, false)),
+            Value::Object(map) => {
+                let mut marked = Map::new();
+                for (key, value) in map {
+                    let known = !named && KEYS.contains(&key.as_str());
+                    let name = if known {
+                        key.clone()
+                    } else {
+                        self.mark_text(key, How::Shadow)?
+                    };
+                    let value = match value.as_str() {
+                        Some(kind) if known && key == "type" && TYPES.contains(&kind) => {
+                            value.clone()
+                        }
+                        _ => self.schema(value, known && key == "properties")?,
+                    };
+                    marked.insert(name, value);
+                }
+                Some(Value::Object(marked))
+            }
+            other => self.mark(other, How::Shadow),
+        }
+    }
+
+    fn object(
+        &mut self,
+        value: &Value,
+        mut mark: impl FnMut(&mut Self, &str, &Value) -> Option<Value>,
+    ) -> Option<Value> {
+        let Value::Object(map) = value else {
+            return self.mark(value, How::Shadow);
+        };
+        let mut marked = Map::new();
+        for (key, value) in map {
+            marked.insert(key.clone(), mark(self, key, value)?);
+        }
+        Some(Value::Object(marked))
+    }
+
+    fn mark(&mut self, value: &Value, how: How) -> Option<Value> {
         Some(match value {
-            Value::String(text) => Value::String(self.mark_text(text, brackets)?),
-            Value::Array(items) => items
-                .iter()
-                .map(|item| self.mark(item, brackets))
-                .collect::<Option<_>>()?,
-            Value::Object(map) => Value::Object(
-                map.iter()
-                    .map(|(key, value)| {
-                        Some((self.mark_text(key, brackets)?, self.mark(value, brackets)?))
-                    })
-                    .collect::<Option<Map<_, _>>>()?,
-            ),
+            Value::String(text) => Value::String(self.mark_text(text, how)?),
+            Value::Array(items) => self.each(items, |marks, item| marks.mark(item, how))?,
+            Value::Object(map) => {
+                let mut marked = Map::new();
+                for (key, value) in map {
+                    marked.insert(self.mark_text(key, how)?, self.mark(value, how)?);
+                }
+                Value::Object(marked)
+            }
             other => other.clone(),
         })
     }
 
-    fn mark_text(&mut self, text: &str, brackets: bool) -> Option<String> {
-        let mut starts = self.tokenizer.control_starts(text).into_iter().peekable();
-        let bracket = self.tokenizer.brackets();
+    fn mark_text(&mut self, text: &str, how: How) -> Option<String> {
+        let mut starts = self.tokenizer.control_starts(text);
+        if how != How::Typed {
+            let bracket = self.tokenizer.brackets();
+            let tags = match how {
+                How::Said => self.tags.found(text),
+                _ => Vec::new(),
+            };
+            let tagged = |at: usize| {
+                let next = tags.partition_point(|tag| tag.end <= at);
+                tags.get(next).is_some_and(|tag| tag.contains(&at))
+            };
+            let brackets = text
+                .char_indices()
+                .filter(|(_, c)| bracket.binary_search(c).is_ok());
+            let places = brackets.map(|(at, _)| at).chain(self.names.places(text));
+            starts.extend(places.filter(|&at| !tagged(at)));
+            starts.sort_unstable();
+            starts.dedup();
+        }
+        let mut starts = starts.into_iter().peekable();
         let mut out = String::with_capacity(text.len());
         for (at, c) in text.char_indices() {
-            let starts = starts.next_if_eq(&at).is_some();
-            if starts || (brackets && bracket.binary_search(&c).is_ok()) {
+            if starts.next_if_eq(&at).is_some() {
                 out.push(self.mark_of(c)?);
                 self.count += 1;
             } else {

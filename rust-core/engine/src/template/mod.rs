@@ -22,6 +22,7 @@ mod held;
 mod lex;
 mod marks;
 mod message;
+mod names;
 mod numbers;
 mod places;
 mod python;
@@ -257,7 +258,13 @@ impl ChatTemplate {
     /// [`EncodeOptions::parse_special`]. BOS is put in front if the tokenizer asks for it and the
     /// template did not write it.
     ///
-    /// A conversation with brackets such as `<` in it is rendered twice, in the time of once.
+    /// Not covered is what such a text brings in pieces that are neither a bracket nor a whole name: a
+    /// template that writes brackets of its own around `end/_of_turn` and cuts the `/` out, or puts
+    /// `end` before `_of_turn`, makes a control token. Nor are the tags that stand literally in the
+    /// template's source, where the model said them, should the template replace what is inside them.
+    ///
+    /// A conversation with brackets such as `<` or with names of control tokens such as `im_end` in it is
+    /// rendered twice, in the time of once.
     ///
     /// # Errors
     /// As [`render`](Self::render) and [`Tokenizer::encode`].
@@ -306,7 +313,8 @@ impl ChatTemplate {
             };
             let shadow = self.render_here(shadow, now).map_err(|error| match error {
                 Error::Template { why } => template_error(format!(
-                    "it fails when brackets such as < in messages are told from its own: {why}"
+                    "it fails when brackets such as < and names of control tokens in messages are told \
+                     from its own: {why}"
                 )),
                 other => other,
             })?;

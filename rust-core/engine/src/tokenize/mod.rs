@@ -231,6 +231,13 @@ impl Tokenizer {
         self.specials.brackets()
     }
 
+    /// The texts of all control and unknown tokens.
+    pub(crate) fn control_texts(&self) -> impl Iterator<Item = &str> {
+        let ids = 0..self.vocabulary.len() as u32;
+        let control = |id: &u32| matches!(self.vocabulary.kind(*id), Kind::Control | Kind::Unknown);
+        ids.filter(control).map(|id| self.vocabulary.piece(id))
+    }
+
     /// The control tokens that [`encode_with`](Self::encode_with) finds in `text`, and the bytes that
     /// they take, ascending.
     pub(crate) fn control_tokens(
