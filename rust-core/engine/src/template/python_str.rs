@@ -285,7 +285,7 @@ fn expand_tabs(state: &State<'_, '_>, text: &str, size: usize) -> Result<String,
 }
 
 /// Whether all of a text is of one of the classes that Rust's `char` does not tell apart.
-fn is_all(text: &str, name: &str) -> bool {
+pub(super) fn is_all(text: &str, name: &str) -> bool {
     static CLASSES: LazyLock<Option<[Regex; 4]>> = LazyLock::new(|| {
         Some([
             Regex::new(r"^\p{Nd}+$").ok()?,

@@ -6,9 +6,10 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, State, Value};
 
 use super::held::MAX_NESTING;
-use super::marks::unspell;
+use super::marks::{original, unspell};
 use super::python::pay;
 use super::python_json::float;
+use super::python_str::is_all;
 use super::refusal::refused;
 
 /// `str(value)`. Lists in lists that share their items can be deeper than the stack and larger
@@ -86,8 +87,8 @@ fn write_repr(
             out.push('}');
         }
         ValueKind::String => {
-            // minijinja writes it as Python does.
-            out.push_str(&unspell(format!("{value:?}")));
+            // minijinja writes it as Python does, but for what cannot be printed.
+            push_printable(out, &unspell(format!("{value:?}")));
         }
         _ => match number(value) {
             Some(text) => out.push_str(&text),
@@ -99,5 +100,21 @@ fn write_repr(
     match value.kind() {
         ValueKind::Seq | ValueKind::Iterable | ValueKind::Map => pay(state, 0),
         _ => pay(state, out.len() - before),
+    }
+}
+
+/// Adds a text in which what Python calls not printable is spelled, but for marks.
+fn push_printable(out: &mut String, repr: &str) {
+    for c in repr.chars() {
+        let code = u32::from(c);
+        if c.is_ascii() || original(c) != c || is_all(c.encode_utf8(&mut [0; 4]), "isprintable") {
+            out.push(c);
+            continue;
+        }
+        let _ = match code {
+            0..=0xff => write!(out, "\\x{code:02x}"),
+            0x100..=0xffff => write!(out, "\\u{code:04x}"),
+            _ => write!(out, "\\U{code:08x}"),
+        };
     }
 }
