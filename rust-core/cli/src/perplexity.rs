@@ -15,9 +15,14 @@ use crate::failure::{Failure, Result};
 use crate::tell::{self, tell};
 use crate::{report, setup};
 
+/// Tokens.
+const SHORTEST_WINDOW: usize = 4;
+
 pub(crate) fn run(args: &PerplexityArgs) -> Result<ExitCode> {
-    if args.context < 4 {
-        return Err(Failure::usage("a window has at least 4 tokens"));
+    if args.context < SHORTEST_WINDOW {
+        return Err(Failure::usage(format!(
+            "a window has at least {SHORTEST_WINDOW} tokens"
+        )));
     }
     // Files are looked at first: to read them is quick, and to load a model is not.
     let text = args.file.as_deref().map(read).transpose()?;
@@ -69,6 +74,12 @@ fn encode(model: &Model, text: &str, context: usize) -> Result<Vec<u32>> {
         parse_special: false,
     };
     let tokens = model.tokenizer().encode(text, options)?;
+    if tokens.len() < SHORTEST_WINDOW {
+        return Err(Failure::new(format!(
+            "the text is too short: it has {} tokens, which fill no window",
+            tokens.len()
+        )));
+    }
     if tokens.len() < context {
         return Err(Failure::usage(format!(
             "the text has {} tokens, which fill no window of {context}",

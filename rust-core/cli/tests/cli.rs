@@ -298,7 +298,7 @@ fn prompts_are_not_logged() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_stderr_changes_neither_the_exit_code_nor_the_answer() {
-    let folder = Folder::new("full");
+    let folder = Folder::new("full-stderr");
     let m = tiny_chat_model(&folder);
     let missing = folder.file("missing.gguf");
     let saved = folder.file("saved.json");

@@ -74,6 +74,22 @@ fn a_chat_over_a_pipe_obeys_its_commands() {
 }
 
 #[test]
+fn after_a_reset_there_is_no_answer_to_tell_of() {
+    let folder = Folder::new("chat-reset");
+    let model = tiny_chat_model(&folder);
+    let args = ["chat", "-m", &model, "-n", "5"];
+    let ran = dormouse_reading(&args, "hello\n/reset\n/stats\n");
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("no answer yet in this conversation"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("all answers  1 "), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("context  "), "{}", ran.stderr);
+}
+
+#[test]
 fn errors_end_a_chat_over_a_pipe() {
     let folder = Folder::new("chat-errors");
     let model = tiny_chat_model(&folder);

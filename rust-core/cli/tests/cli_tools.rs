@@ -250,3 +250,13 @@ fn perplexity_is_that_of_the_saved_distributions() {
     let wrong = ["perplexity", "-m", &model, "--against", &text];
     assert!(expect(1, &wrong).stderr.contains("no logits file"));
 }
+
+#[test]
+fn a_text_that_is_too_short_for_any_window_is_no_wrong_command_line() {
+    let folder = Folder::new("short");
+    let model = tiny_chat_model(&folder);
+    let text = folder.file("empty");
+    std::fs::write(&text, "").unwrap();
+    let ran = expect(1, &["perplexity", "-m", &model, "--file", &text]);
+    assert!(ran.stderr.contains("too short"), "{}", ran.stderr);
+}

@@ -114,6 +114,8 @@ impl Talk {
             Some(Command::Stats) => self.stats()?,
             Some(Command::Reset) => {
                 self.chat.reset()?;
+                // The session keeps its tokens, to use again what comes again.
+                self.last = None;
                 tell!("the conversation is forgotten, but for the system message");
             }
             Some(Command::System(text)) => {
@@ -153,7 +155,10 @@ impl Talk {
 
     fn stats(&self) -> Result<()> {
         let Some(done) = &self.last else {
-            tell!("there was no answer yet");
+            tell!("there was no answer yet in this conversation");
+            if !self.totals.is_empty() {
+                tell!("all answers  {}", self.totals);
+            }
             return Ok(());
         };
         let m = &done.metrics;

@@ -21,6 +21,10 @@ pub(super) struct Totals {
 }
 
 impl Totals {
+    pub(super) fn is_empty(&self) -> bool {
+        self.answers == 0
+    }
+
     pub(super) fn add(&mut self, done: &Done) {
         let m = &done.metrics;
         self.answers += 1;
