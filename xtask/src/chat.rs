@@ -40,7 +40,6 @@ impl Arguments {
         let mut left = arguments.into_iter();
         while let Some(word) = left.next() {
             if word == "--" {
-                parsed.rest.push(word);
                 parsed.rest.extend(left);
                 break;
             } else if word == "--help" || word == "-h" {
@@ -180,7 +179,7 @@ mod tests {
         assert_eq!(parsed.rest, ["--temperature", "0.5", "--seed=7", "-v"]);
         assert_eq!(
             parse(&["--", "--model", "x", "-h"]).unwrap().rest,
-            ["--", "--model", "x", "-h"]
+            ["--model", "x", "-h"]
         );
         assert_eq!(
             parse(&["--modelled", "--prompts=1"]).unwrap().rest,
