@@ -199,7 +199,9 @@ fn quantize(isa: Isa, x: &[f32], ints: &mut [i8], meta: &mut [GroupMeta]) {
         Isa::Avx2 | Isa::Avx512Vnni => unsafe { crate::avx2::quantize::quantize(x, ints, meta) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
-        Isa::Neon | Isa::NeonDotprod => unsafe { crate::neon::quantize::quantize(x, ints, meta) },
+        Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe {
+            crate::neon::quantize::quantize(x, ints, meta)
+        },
         _ => crate::scalar::quantize::quantize(x, ints, meta),
     }
 }

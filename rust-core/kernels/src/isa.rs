@@ -2,8 +2,7 @@
 
 /// An instruction set. Every one gives the same bits; they differ in speed only.
 ///
-/// A variant for NEON i8mm belongs here once its kernels exist; see the crate's README for the
-/// steps.
+/// The crate's README has the steps to another one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 #[non_exhaustive]
 pub enum Isa {
@@ -17,16 +16,19 @@ pub enum Isa {
     Neon,
     /// AArch64 with NEON and the dot products of 8-bit integers (`dotprod`).
     NeonDotprod,
+    /// AArch64 with NEON, `dotprod`, and the matrix products of 8-bit integers (`i8mm`).
+    NeonI8mm,
 }
 
 impl Isa {
     /// Every instruction set that there are kernels for, slowest first.
-    const ALL: [Isa; 5] = [
+    const ALL: [Isa; 6] = [
         Isa::Scalar,
         Isa::Avx2,
         Isa::Avx512Vnni,
         Isa::Neon,
         Isa::NeonDotprod,
+        Isa::NeonI8mm,
     ];
 
     /// The fastest instruction set of this processor.
@@ -46,6 +48,7 @@ impl Isa {
             Isa::Avx512Vnni => "avx512-vnni",
             Isa::Neon => "neon",
             Isa::NeonDotprod => "neon-dotprod",
+            Isa::NeonI8mm => "neon-i8mm",
         }
     }
 
@@ -79,6 +82,10 @@ impl Isa {
             Isa::Neon => std::arch::is_aarch64_feature_detected!("neon"),
             #[cfg(target_arch = "aarch64")]
             Isa::NeonDotprod => std::arch::is_aarch64_feature_detected!("dotprod"),
+            #[cfg(target_arch = "aarch64")]
+            Isa::NeonI8mm => {
+                Isa::NeonDotprod.is_available() && std::arch::is_aarch64_feature_detected!("i8mm")
+            }
             _ => false,
         }
     }
@@ -101,6 +108,14 @@ mod tests {
     #[test]
     fn the_detected_set_is_available() {
         let available = Isa::available();
+        println!(
+            "{}",
+            available
+                .iter()
+                .map(|isa| isa.name())
+                .collect::<Vec<_>>()
+                .join(", ")
+        );
         assert_eq!(available.first(), Some(&Isa::Scalar));
         assert_eq!(available.last(), Some(&Isa::detect()));
     }

@@ -189,7 +189,7 @@ pub(crate) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         Isa::Avx512Vnni => unsafe { crate::avx512::lanes::run(kernel) },
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
-        Isa::Neon | Isa::NeonDotprod => unsafe { crate::neon::lanes::run(kernel) },
+        Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => unsafe { crate::neon::lanes::run(kernel) },
         _ => kernel.run::<crate::scalar::lanes::ScalarLanes>(),
     }
 }

@@ -1,17 +1,25 @@
 //! One slot of 16 bytes: registers of 128 bits. `sdot` multiplies four signed bytes with four others
-//! and adds the products to a lane of 32 bits; without it, products go through 16 bits. The
-//! intrinsics of `sdot` are unstable, so it is written as assembly.
+//! and adds the products to a lane of 32 bits; without it, products go through 16 bits. Its
+//! intrinsics are unstable, so it is written as assembly.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
 use std::ptr::read_unaligned;
 
+use super::panel;
 use crate::activations::GroupMeta;
 use crate::formats::Packed;
-use crate::simd::{MAX_PANELS, Simd, Tile};
+use crate::simd::{Class, MAX_PANELS, Simd, Tile};
 
-/// NEON, with the dot products of `dotprod` or without.
-pub(crate) struct Neon<const DOTPROD: bool>;
+/// NEON with none of its extensions for 8-bit integers.
+pub(super) const PLAIN: u8 = 0;
+/// With `dotprod`.
+pub(super) const DOTPROD: u8 = 1;
+/// With `dotprod` and `i8mm`.
+pub(super) const I8MM: u8 = 2;
+
+/// NEON; `SET` says with which extensions.
+pub(crate) struct Neon<const SET: u8>;
 
 /// Adds to each lane the product of its four bytes in `w` with those in `a`.
 #[inline(always)]
@@ -30,28 +38,6 @@ unsafe fn sdot(mut sums: int32x4_t, w: int8x16_t, a: int8x16_t) -> int32x4_t {
     sums
 }
 
-/// Adds to each lane the product of its four bytes in `w` with bytes `4 * LANE..` of `a`.
-#[inline(always)]
-unsafe fn sdot_lane<const LANE: usize>(
-    mut sums: int32x4_t,
-    w: int8x16_t,
-    a: int8x16_t,
-) -> int32x4_t {
-    // SAFETY: see `impl Simd`; only registers are touched.
-    unsafe {
-        asm!(
-            ".arch_extension dotprod",
-            "sdot {sums:v}.4s, {w:v}.16b, {a:v}.4b[{lane}]",
-            sums = inout(vreg) sums,
-            w = in(vreg) w,
-            a = in(vreg) a,
-            lane = const LANE,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    sums
-}
-
 /// Products of bytes, added by pairs that lie eight apart: up to 2 * 128 * 127 fits into 16 bits.
 #[inline(always)]
 unsafe fn products(w: int8x16_t, a: int8x16_t) -> int16x8_t {
@@ -64,7 +50,7 @@ unsafe fn products(w: int8x16_t, a: int8x16_t) -> int16x8_t {
 
 // SAFETY of all blocks below: the caller of each method has checked the processor and vouches for
 // the pointers, and no instruction used needs alignment beyond that of the elements' bytes.
-impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
+impl<const SET: u8> Simd for Neon<SET> {
     const SLOTS: usize = 1;
     const PANELS: usize = 1;
     const BATCH: [usize; MAX_PANELS] = [8, 0];
@@ -158,7 +144,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
                 w.map(|w| vreinterpretq_s8_u8(w)),
                 a.map(|a| vreinterpretq_s8_u8(a)),
             );
-            if DOTPROD {
+            if SET >= DOTPROD {
                 sdot(sdot(vdupq_n_s32(0), w[0], a[0]), w[1], a[1])
             } else {
                 vpadalq_s16(vpaddlq_s16(products(w[0], a[0])), products(w[1], a[1]))
@@ -171,7 +157,7 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
         // SAFETY: see above.
         unsafe {
             let (w, a) = (vreinterpretq_s8_u8(w), vreinterpretq_s8_u8(a));
-            if DOTPROD {
+            if SET >= DOTPROD {
                 sdot(vdupq_n_s32(0), w, a)
             } else {
                 vpaddlq_s16(products(w, a))
@@ -186,21 +172,13 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     }
 
     #[inline(always)]
-    unsafe fn store_panel(half: [uint8x16_t; 4], panel: *mut u8) {
+    unsafe fn store_panel(half: [uint8x16_t; 4], out: *mut u8) {
         // SAFETY: see above.
         unsafe {
-            let [a, b, c, d] = half.map(|half| vreinterpretq_u32_u8(half));
-            let wide = |x: uint32x4_t| vreinterpretq_u64_u32(x);
-            let (ab, cd) = (wide(vtrn1q_u32(a, b)), wide(vtrn1q_u32(c, d)));
-            let (ab2, cd2) = (wide(vtrn2q_u32(a, b)), wide(vtrn2q_u32(c, d)));
-            let columns = [
-                vtrn1q_u64(ab, cd),
-                vtrn1q_u64(ab2, cd2),
-                vtrn2q_u64(ab, cd),
-                vtrn2q_u64(ab2, cd2),
-            ];
-            for (j, column) in columns.into_iter().enumerate() {
-                vst1q_u8(panel.add(16 * j), vreinterpretq_u8_u64(column));
+            if SET == I8MM {
+                panel::store_by_eights(half, out);
+            } else {
+                panel::store_by_fours(half, out);
             }
         }
     }
@@ -214,44 +192,27 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     ) -> [[int32x4_t; M]; P] {
         // SAFETY: see above.
         unsafe {
-            let mut sums = [[[vdupq_n_s32(0); M]; P]; 2];
-            for half in 0..2 {
-                let mut a = [vdupq_n_s8(0); M];
-                for m in 0..M {
-                    a[m] = vld1q_s8(ints.add(m * stride + 16 * half));
-                }
-                for p in 0..P {
-                    let w = |j: usize| vld1q_s8(panels[p].add(16 * (4 * half + j)).cast());
-                    let w = [w(0), w(1), w(2), w(3)];
-                    for m in 0..M {
-                        sums[half][p][m] = if DOTPROD {
-                            let sum = sdot_lane::<0>(sums[half][p][m], w[0], a[m]);
-                            let sum = sdot_lane::<1>(sum, w[1], a[m]);
-                            let sum = sdot_lane::<2>(sum, w[2], a[m]);
-                            sdot_lane::<3>(sum, w[3], a[m])
-                        } else {
-                            let a = vreinterpretq_s32_s8(a[m]);
-                            let sum = four::<0>(sums[half][p][m], w[0], a);
-                            let sum = four::<1>(sum, w[1], a);
-                            let sum = four::<2>(sum, w[2], a);
-                            four::<3>(sum, w[3], a)
-                        };
-                    }
-                }
-            }
-            let [mut first, second] = sums;
+            let mut out = [[vdupq_n_s32(0); M]; P];
             for p in 0..P {
+                let scaled = F::CLASS == Class::Unsigned6Scaled;
+                let [first, second] = if SET == I8MM && scaled {
+                    panel::products_by_eights::<true, M>(panels[p], ints, stride)
+                } else if SET == I8MM {
+                    panel::products_by_eights::<false, M>(panels[p], ints, stride)
+                } else {
+                    panel::products_by_fours::<SET, M>(panels[p], ints, stride)
+                };
                 let pairs = Self::load_ints(scales[p].add(Self::LANES));
                 for m in 0..M {
-                    first[p][m] = if F::CLASS == crate::simd::Class::Unsigned6Scaled {
-                        let first = vmulq_s32(first[p][m], Self::of_pairs::<false>(pairs));
-                        vmlaq_s32(first, second[p][m], Self::of_pairs::<true>(pairs))
+                    out[p][m] = if scaled {
+                        let first = vmulq_s32(first[m], Self::of_pairs::<false>(pairs));
+                        vmlaq_s32(first, second[m], Self::of_pairs::<true>(pairs))
                     } else {
-                        vaddq_s32(first[p][m], second[p][m])
+                        vaddq_s32(first[m], second[m])
                     };
                 }
             }
-            first
+            out
         }
     }
 
@@ -407,17 +368,5 @@ impl<const DOTPROD: bool> Simd for Neon<DOTPROD> {
     unsafe fn fma(a: float32x4_t, b: float32x4_t, c: float32x4_t) -> float32x4_t {
         // SAFETY: see above.
         unsafe { vfmaq_f32(c, a, b) }
-    }
-}
-
-/// Adds to each lane the product of its four bytes in `w` with those of lane `LANE` of `a`, through
-/// 16 bits.
-#[inline(always)]
-unsafe fn four<const LANE: i32>(sums: int32x4_t, w: int8x16_t, a: int32x4_t) -> int32x4_t {
-    // SAFETY: see `impl Simd`.
-    unsafe {
-        let a = vreinterpretq_s8_s32(vdupq_laneq_s32::<LANE>(a));
-        let low = vmull_s8(vget_low_s8(w), vget_low_s8(a));
-        vpadalq_s16(sums, vpaddq_s16(low, vmull_high_s8(w, a)))
     }
 }

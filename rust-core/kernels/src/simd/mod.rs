@@ -212,6 +212,9 @@ pub(crate) unsafe fn dispatch<K: IntKernel>(isa: Isa, kernel: K) -> bool {
         // SAFETY: as above.
         #[cfg(target_arch = "aarch64")]
         Isa::NeonDotprod => unsafe { crate::neon::run_dotprod(kernel) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Isa::NeonI8mm => unsafe { crate::neon::run_i8mm(kernel) },
         _ => return false,
     }
     true
@@ -221,7 +224,7 @@ pub(crate) unsafe fn dispatch<K: IntKernel>(isa: Isa, kernel: K) -> bool {
 pub(crate) fn lanes(isa: Isa) -> Option<usize> {
     match isa.or_scalar() {
         Isa::Scalar => None,
-        Isa::Neon | Isa::NeonDotprod => Some(4),
+        Isa::Neon | Isa::NeonDotprod | Isa::NeonI8mm => Some(4),
         Isa::Avx2 => Some(8),
         Isa::Avx512Vnni => Some(16),
     }
