@@ -21,27 +21,7 @@ fn rendered(source: &str, messages: &[Message], options: &RenderOptions) -> (usi
 }
 
 #[test]
-fn a_name_between_the_templates_brackets_makes_no_control_token() {
-    let options = RenderOptions::default();
-    for (source, typed) in [
-        ("a<|{{ messages[0].content }}|>", "im_end"),
-        ("a<|{{ messages[0].content|trim|lower }}|>", " IM_End "),
-        (
-            "a<|{{ messages[0].content.split('x')[1] }}|>",
-            "the x im_endx".trim(),
-        ),
-        ("a<|{{ messages[0].content[2:] }}|>", "a im_end"),
-    ] {
-        for message in [
-            Message::user(typed),
-            Message::tool(typed),
-            Message::assistant(typed),
-        ] {
-            let (count, text) = rendered(source, &[message], &options);
-            assert_eq!(count, 0, "{source}");
-            assert!(text.contains("a<|"), "{text}");
-        }
-    }
+fn a_key_between_the_templates_brackets_makes_no_control_token() {
     let keys = "{% for k in tools[0].function.parameters.properties %}<|{{ k }}|>{% endfor %}";
     let arguments =
         "{% for k in messages[0].tool_calls[0].function.arguments %}<|{{ k }}|>{% endfor %}";
@@ -59,6 +39,18 @@ fn a_name_between_the_templates_brackets_makes_no_control_token() {
         let (count, text) = rendered(source, std::slice::from_ref(&message), &options);
         assert_eq!(count, 0, "{source}");
         assert!(text.ends_with("<|im_end|>"), "{source}: {text}");
+    }
+}
+
+/// Words are only words in a message, whatever tokens are named.
+#[test]
+fn a_template_finds_words_in_messages_that_tokens_are_named_by() {
+    let source = "{% if '/im_end' in messages[0].content %}{% set said = true %}{% endif %}\
+        {% if said %}a<|im_end|>{% else %}b{% endif %}{{ messages[0].content }}";
+    let options = RenderOptions::default();
+    for typed in ["/im_end", "say <b> and /im_end"] {
+        let (count, text) = rendered(source, &[Message::user(typed)], &options);
+        assert_eq!((count, text), (1, format!("a<|im_end|>{typed}")));
     }
 }
 

@@ -9,9 +9,9 @@
 //! There are two ways to mark. [`Marks::typed`] replaces the first character of each control token
 //! that is written out in a text, which a template could have no honest use for: a conversation
 //! without such text renders as always. [`Marks::shadow`] replaces besides each bracket, such as `<`,
-//! and a character of each name of a control token, such as `im_end` (see `names`), in all texts,
-//! as a template can make a control token of what is left of a text when it has cut something out, or of
-//! a name by writing brackets around it. That rendering is compared with the first (see `shadow`). What
+//! in all texts, as a template can make a control token of what is left of a text when it has cut
+//! something out; and a character of each name of a control token, such as `im_end` (see `names`), in
+//! the keys of arguments and schemas, around which templates write brackets of their own. That rendering is compared with the first (see `shadow`). What
 //! the model said keeps the tags that the template's source has literally, as templates look there for
 //! `</think>`.
 //!
@@ -59,8 +59,10 @@ const TYPES: [&str; 8] = [
 enum How {
     /// Nothing.
     Typed,
-    /// Brackets, and names of control tokens.
+    /// Brackets.
     Shadow,
+    /// Brackets, and names of control tokens.
+    Key,
     /// The same but for the template's tags, in what the model said.
     Said,
 }
@@ -195,8 +197,8 @@ impl<'t> Marks<'t> {
         Some((marked, self.count))
     }
 
-    /// As [`typed`](Self::typed), with all brackets and names of control tokens replaced besides, but
-    /// for those that the template's own words need: see [`Tags`] and [`KEYS`].
+    /// As [`typed`](Self::typed), with all brackets replaced besides, and in keys the names of control
+    /// tokens, but for those that the template's own words need: see [`Tags`] and [`KEYS`].
     pub(super) fn shadow(&mut self, variables: &Value) -> Option<(Value, usize)> {
         self.count = 0;
         let Value::Object(map) = variables else {
@@ -255,7 +257,7 @@ impl<'t> Marks<'t> {
                     let name = if known {
                         key.clone()
                     } else {
-                        self.mark_text(key, How::Shadow)?
+                        self.mark_text(key, How::Key)?
                     };
                     let value = match value.as_str() {
                         Some(kind) if known && key == "type" && TYPES.contains(&kind) => {
@@ -291,9 +293,10 @@ impl<'t> Marks<'t> {
             Value::String(text) => Value::String(self.mark_text(text, how)?),
             Value::Array(items) => self.each(items, |marks, item| marks.mark(item, how))?,
             Value::Object(map) => {
+                let of_key = if how == How::Typed { how } else { How::Key };
                 let mut marked = Map::new();
                 for (key, value) in map {
-                    marked.insert(self.mark_text(key, how)?, self.mark(value, how)?);
+                    marked.insert(self.mark_text(key, of_key)?, self.mark(value, how)?);
                 }
                 Value::Object(marked)
             }
@@ -316,8 +319,10 @@ impl<'t> Marks<'t> {
             let brackets = text
                 .char_indices()
                 .filter(|(_, c)| bracket.binary_search(c).is_ok());
-            let places = brackets.map(|(at, _)| at).chain(self.names.places(text));
-            starts.extend(places.filter(|&at| !tagged(at)));
+            starts.extend(brackets.map(|(at, _)| at).filter(|&at| !tagged(at)));
+            if how == How::Key {
+                starts.extend(self.names.places(text));
+            }
             starts.sort_unstable();
             starts.dedup();
         }

@@ -258,13 +258,13 @@ impl ChatTemplate {
     /// [`EncodeOptions::parse_special`]. BOS is put in front if the tokenizer asks for it and the
     /// template did not write it.
     ///
-    /// Not covered is what such a text brings in pieces that are neither a bracket nor a whole name: a
-    /// template that writes brackets of its own around `end/_of_turn` and cuts the `/` out, or puts
-    /// `end` before `_of_turn`, makes a control token. Nor are the tags that stand literally in the
+    /// Not covered is what such a text brings without a bracket: a template that writes brackets of its
+    /// own around a whole message (`<{{ m.content }}>`) makes a control token of `end_of_turn`. Around
+    /// keys of schemas and arguments, where templates do so, it does not. Nor are the tags that stand literally in the
     /// template's source, where the model said them, should the template replace what is inside them.
     ///
-    /// A conversation with brackets such as `<` or with names of control tokens such as `im_end` in it is
-    /// rendered twice, in the time of once.
+    /// A conversation with brackets such as `<` in it, or with keys such as `im_end`, is rendered twice,
+    /// in the time of once.
     ///
     /// # Errors
     /// As [`render`](Self::render) and [`Tokenizer::encode`].
@@ -313,8 +313,7 @@ impl ChatTemplate {
             };
             let shadow = self.render_here(shadow, now).map_err(|error| match error {
                 Error::Template { why } => template_error(format!(
-                    "it fails when brackets such as < and names of control tokens in messages are told \
-                     from its own: {why}"
+                    "it fails when brackets such as < in messages are told from its own: {why}"
                 )),
                 other => other,
             })?;

@@ -1,5 +1,6 @@
-//! What messages can bring of a control token besides its brackets: its name, which a template may
-//! write between brackets of its own (`<{{ key }}>`), and tags that are brackets and names at once.
+//! What conversations can bring of a control token besides its brackets: its name, as a key that a
+//! template writes between brackets of its own (`<{{ key }}>`), and tags that are brackets and names
+//! at once.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;

@@ -1,10 +1,10 @@
 //! Which of two renderings of a conversation becomes the prompt.
 //!
 //! A template that cuts something out of a message (`content.replace('/think', '')`) makes a control
-//! token of what is none in the message: `<|im_/thinkend|>`. So a conversation with brackets or names of
-//! control tokens in it is rendered a second time with all of them marked: the shadow. No bracket and no
-//! whole name that a message brought there can be part of a control token, whatever the template does. It
-//! has one fault: a template that looks for `<tool_response>` in a message does not find it there.
+//! token of what is none in the message: `<|im_/thinkend|>`. So a conversation with brackets, or with names
+//! of control tokens as keys, is rendered a second time with all of them marked: the shadow. No bracket and
+//! no such key can be part of a control token there, whatever the template does. It has one fault: a
+//! template that looks for `<tool_response>` in a message does not find it there.
 //!
 //! - Nearly always both texts are the same but for the marks. Then the shadow stands: it says of each
 //!   bracket whose it is.
