@@ -203,8 +203,10 @@ extension All {
     }
 
     @Test func aReplyIsCancelledWithItsTask() async throws {
-      let chat = try await scripted().newChat()
-      let task = Task { try await chat.reply("forever") }
+      // One whose context is full would end by itself, within some tens of milliseconds.
+      let chat = try await scripted().newChat(options: ChatOptions(whenFull: .shift()))
+      let endless = ReplyOptions(maxTokens: 300_000)
+      let task = Task { try await chat.reply("forever", options: endless) }
       while try chat.messages.count < 2 { try await Task.sleep(for: .milliseconds(1)) }
       task.cancel()
       await #expect(throws: CancellationError.self) { _ = try await task.value }
