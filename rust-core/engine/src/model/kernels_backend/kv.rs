@@ -24,7 +24,7 @@ pub enum KvType {
 }
 
 impl KvType {
-    /// Bytes of so many elements, a multiple of what [`KvType::check`] asks of heads.
+    /// Bytes of so many elements: of `Q8_0` a multiple of 32.
     pub fn bytes(self, elements: usize) -> usize {
         let cells = |of: usize, bytes: usize| elements / of * bytes;
         match self {
