@@ -83,8 +83,8 @@ impl AttentionShape {
 /// cache holds all positions up to the last row's (those outside the window are not read).
 ///
 /// # Panics
-/// If the heads do not divide or are no whole cells, a window is 0, `q` is no whole number of rows or not as long as
-/// `out`, or a block of `kv` is shorter than its shape.
+/// If the heads do not divide, are no whole cells or more than `scratch` is for, a window is 0, `q` is
+/// no whole number of rows or not as long as `out`, or a block of `kv` is shorter than its shape.
 #[allow(clippy::too_many_arguments)]
 pub fn attention<T: KvCell>(
     pool: &Pool,
