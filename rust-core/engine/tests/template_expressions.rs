@@ -12,7 +12,12 @@ const DIFFER: &[(&str, &[&str])] = &[
         &[
             "{{ '%05.2f|%-5s|%5s|%x|%r' % (f, t, t, 255, t) }}",
             "{{ '%i' % 3.7 }}",
+            "{{ '%d' % 3.0 }}",
         ],
+    ),
+    (
+        "minijinja's printf counts a width in bytes, and it knows no sign of plus",
+        &["{{ '%5s|%-5s' % ('é', 'é') }}", "{{ +1 }}"],
     ),
     (
         "no chat template wraps or prints for debugging, and none may depend on chance",
