@@ -3,6 +3,9 @@
 //! On x86-64 into the second level: what waits for the first has few places, and they bound the
 //! bandwidth.
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
 /// Asks for the cache line of `p`. Any address will do: one that is not mapped does no harm.
 #[inline(always)]
 pub(crate) fn prefetch<T>(p: *const T) {
@@ -32,7 +35,19 @@ pub(crate) fn prefetch<T>(p: *const T) {
 /// Asks for all lines of `len` elements from `p` on.
 #[inline(always)]
 pub(crate) fn prefetch_all<T>(p: *const T, len: usize) {
-    for line in (0..len * size_of::<T>()).step_by(64) {
+    for line in (0..len * size_of::<T>()).step_by(LINE) {
         prefetch(p.cast::<u8>().wrapping_add(line));
+    }
+}
+
+/// Asks for the lines that begin within `bytes` from `p` on, so that calls for consecutive parts ask
+/// for each line once.
+#[inline(always)]
+pub(crate) fn prefetch_lines(p: *const u8, bytes: usize) {
+    let mut line = p.wrapping_add(p.align_offset(LINE));
+    let end = p.wrapping_add(bytes);
+    while line < end {
+        prefetch(line);
+        line = line.wrapping_add(LINE);
     }
 }
