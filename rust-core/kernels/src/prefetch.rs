@@ -3,6 +3,8 @@
 //! On x86-64 into the second level: what waits for the first has few places, and they bound the
 //! bandwidth.
 
+use std::hint::black_box;
+
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -42,12 +44,16 @@ pub(crate) fn prefetch_all<T>(p: *const T, len: usize) {
 
 /// Asks for the lines that begin within `bytes` from `p` on, so that calls for consecutive parts ask
 /// for each line once.
+///
+/// The compiler is kept from seeing the step: a loop whose step it sees reads 8 to 15 % less of the
+/// memory's bandwidth (two threads, AVX-512 VNNI, all types), for a reason that is not known.
 #[inline(always)]
 pub(crate) fn prefetch_lines(p: *const u8, bytes: usize) {
     let mut line = p.wrapping_add(p.align_offset(LINE));
     let end = p.wrapping_add(bytes);
+    let step = black_box(LINE);
     while line < end {
         prefetch(line);
-        line = line.wrapping_add(LINE);
+        line = line.wrapping_add(step);
     }
 }

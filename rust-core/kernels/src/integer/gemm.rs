@@ -30,25 +30,25 @@ pub(super) unsafe fn unpack<S: Simd, F: Packed>(
     Room { panel, scales }: Room,
 ) {
     for b in 0..blocks {
-        prefetch_next::<S, F>(tile, blocks, b);
         // SAFETY: `b` is below the number of blocks.
         unsafe {
-            let tile = tile.skip(b * F::BLOCK_BYTES);
-            F::scales::<S>(tile, scales.add(b * F::GROUPS * F::PLACES * S::LANES));
+            let block = tile.skip(b * F::BLOCK_BYTES);
+            F::scales::<S>(block, scales.add(b * F::GROUPS * F::PLACES * S::LANES));
             for_groups!(F::GROUPS, G => {
+                prefetch_next::<S, F>(tile, blocks, b, G);
                 let panel = panel.add((b * F::GROUPS + G) * panel_group::<S>());
                 let first = [
-                    F::half::<S, G, 0>(tile, 0),
-                    F::half::<S, G, 0>(tile, 1),
-                    F::half::<S, G, 0>(tile, 2),
-                    F::half::<S, G, 0>(tile, 3),
+                    F::half::<S, G, 0>(block, 0),
+                    F::half::<S, G, 0>(block, 1),
+                    F::half::<S, G, 0>(block, 2),
+                    F::half::<S, G, 0>(block, 3),
                 ];
                 S::store_panel(first, panel);
                 let second = [
-                    F::half::<S, G, 1>(tile, 0),
-                    F::half::<S, G, 1>(tile, 1),
-                    F::half::<S, G, 1>(tile, 2),
-                    F::half::<S, G, 1>(tile, 3),
+                    F::half::<S, G, 1>(block, 0),
+                    F::half::<S, G, 1>(block, 1),
+                    F::half::<S, G, 1>(block, 2),
+                    F::half::<S, G, 1>(block, 3),
                 ];
                 S::store_panel(second, panel.add(panel_group::<S>() / 2));
             });

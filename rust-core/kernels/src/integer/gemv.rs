@@ -1,6 +1,6 @@
 //! A tile of weight rows times one activation row, the weights read in place.
 
-use super::{Panel, accumulate, finish, prefetch_next, prefetch_share};
+use super::{Panel, accumulate, finish, prefetch_next};
 use crate::activations::GroupMeta;
 use crate::formats::packed::for_groups;
 use crate::formats::{GROUP, Packed};
@@ -23,18 +23,13 @@ pub(super) unsafe fn dot<S: Simd, F: Packed>(
     unsafe {
         let mut acc = S::splat_float(0.0);
         for b in 0..blocks {
-            if F::GROUPS == 1 {
-                prefetch_next::<S, F>(tile, blocks, b);
-            }
             let block = tile.skip(b * F::BLOCK_BYTES);
             F::scales::<S>(block, scales);
             for_groups!(F::GROUPS, G => {
+                prefetch_next::<S, F>(tile, blocks, b, G);
                 let at = b * F::GROUPS + G;
                 let scales = scales.add(G * F::PLACES * S::LANES);
                 let sums = products::<S, F, G>(block, scales, ints.add(at * GROUP));
-                if F::GROUPS > 1 {
-                    prefetch_share::<S, F>(tile, blocks, b, G);
-                }
                 let panel = Panel { scales, meta: meta.add(at) };
                 acc = accumulate::<S, F>(acc, finish::<S, F>(sums, panel), panel);
             });

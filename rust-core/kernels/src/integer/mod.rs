@@ -13,7 +13,7 @@ use crate::activations::{Activations, GroupMeta};
 use crate::disjoint::Disjoint;
 use crate::formats::{GROUP, MAX_PLACES, Minimum, Packed};
 use crate::matrix::Matrix;
-use crate::prefetch::{prefetch_all, prefetch_lines};
+use crate::prefetch::prefetch_lines;
 use crate::simd::{Class, IntKernel, MAX_LANES, MAX_PANELS, Simd, Tile};
 
 /// Activation rows from which unpacking a panel pays.
@@ -244,27 +244,13 @@ unsafe fn accumulate<S: Simd, F: Packed>(acc: S::Floats, sums: S::Ints, panel: P
     }
 }
 
-/// Where block `b` of the next tile is, and its bytes. It follows in memory, and arrives while this
-/// one is worked on; an address past the end of the weights does no harm.
+/// Asks for the share of group `g` in what block `b` of the next tile occupies. It follows in memory,
+/// and arrives while this one is worked on; an address past the end of the weights does no harm. Many
+/// lines asked for at once would keep those waiting that are needed now.
 #[inline(always)]
-fn next_tile<S: Simd, F: Packed>(tile: Tile, blocks: usize, b: usize) -> (*const u8, usize) {
+fn prefetch_next<S: Simd, F: Packed>(tile: Tile, blocks: usize, b: usize, g: usize) {
     let bytes = S::LANES * F::BLOCK_BYTES;
-    let ahead = (blocks * bytes).max(PREFETCH) + b * bytes;
-    (tile.first.wrapping_add(ahead), bytes)
-}
-
-/// Asks for block `b` of the next tile.
-#[inline(always)]
-fn prefetch_next<S: Simd, F: Packed>(tile: Tile, blocks: usize, b: usize) {
-    let (next, bytes) = next_tile::<S, F>(tile, blocks, b);
-    prefetch_all(next, bytes);
-}
-
-/// Asks for the share of group `g` in block `b` of the next tile: many lines asked for at once keep
-/// those waiting that are needed now.
-#[inline(always)]
-fn prefetch_share<S: Simd, F: Packed>(tile: Tile, blocks: usize, b: usize, g: usize) {
-    let (next, bytes) = next_tile::<S, F>(tile, blocks, b);
     let share = bytes / F::GROUPS;
-    prefetch_lines(next.wrapping_add(g * share), share);
+    let ahead = (blocks * bytes).max(PREFETCH) + b * bytes + g * share;
+    prefetch_lines(tile.first.wrapping_add(ahead), share);
 }
