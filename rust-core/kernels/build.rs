@@ -1,5 +1,6 @@
 //! Sets `cfg(avx512)` where the compiler knows the AVX-512 intrinsics, which are stable from Rust
-//! 1.89 on: older ones build everything but those kernels.
+//! 1.89 on: older ones build everything but those kernels. So do builds for Android, where x86-64
+//! is an emulator or a Chromebook: what they would add to every app's size nobody would run.
 
 use std::process::Command;
 
@@ -7,7 +8,8 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(avx512)");
     let arch = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
-    if arch == "x86_64" && minor_version().is_some_and(|minor| minor >= 89) {
+    let os = std::env::var("CARGO_CFG_TARGET_OS").unwrap_or_default();
+    if arch == "x86_64" && os != "android" && minor_version().is_some_and(|minor| minor >= 89) {
         println!("cargo::rustc-cfg=avx512");
     }
 }
