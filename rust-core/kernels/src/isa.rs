@@ -10,7 +10,7 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
-    /// x86-64 with AVX-512 (F, BW, VL) and its VNNI.
+    /// x86-64 with AVX-512 (F, BW, VL) and its VNNI; not in builds for Android, nor by Rust 1.88.
     Avx512Vnni,
     /// AArch64 with NEON.
     Neon,

@@ -7,6 +7,8 @@ use dormouse::Result;
 use dormouse::gguf::{Builder, Gguf, Source};
 use dormouse::tokenize::Tokenizer;
 
+pub(crate) const CHATML: &str = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content | trim + '<|im_end|>\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
+
 /// Opens what the builder wrote; the file is gone afterwards, the mapping stays.
 pub(crate) fn open(builder: &Builder) -> Result<Gguf> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
