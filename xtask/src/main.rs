@@ -2,12 +2,14 @@
 //! tools, and says what it runs. No model logic lives here.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod arm64;
 mod bench_bindings;
 mod bench_peers;
 mod bindings;
 mod build;
 mod cache;
 mod chat;
+mod count_arm64;
 mod debian;
 mod failure;
 mod fetch;
@@ -58,6 +60,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Count the instructions that a product of matrices takes on a phone's processor, in Dormouse and in
+    /// llama.cpp, under qemu.
+    CountArm64(count_arm64::Options),
     /// Compare a tiny model of every architecture in every type with llama.cpp's results, and write
     /// the table in README.
     Fidelity,
@@ -88,6 +93,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::BenchPeers(options) => bench_peers::run(&options),
         Command::Bindings => bindings::run().map(|()| ExitCode::SUCCESS),
         Command::Chat { arguments } => chat::run(arguments),
+        Command::CountArm64(options) => count_arm64::run(&options),
         Command::Fidelity => fidelity::run(),
         Command::Fuzz(options) => fuzz::run(&options),
         Command::Models => {

@@ -8,15 +8,14 @@ use crate::cache;
 use crate::debian;
 use crate::failure::Result;
 use crate::fetch::Fetcher;
-use crate::package::rust::{self, Toolchain};
 use crate::process;
 use crate::suites::{Plan, Setup};
 
 /// What a suite needs beside Rust: how to see that it is there, and Debian's packages for it.
-struct Tool {
-    name: &'static str,
-    probe: &'static [&'static str],
-    packages: &'static [&'static str],
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    pub(crate) probe: &'static [&'static str],
+    pub(crate) packages: &'static [&'static str],
 }
 
 const JDK: Tool = Tool {
@@ -36,8 +35,8 @@ const UNZIP: Tool = Tool {
     packages: &["unzip"],
 };
 
-/// Why the tools are not all there; none if they are.
-fn missing(setup: &Setup, tools: &[Tool]) -> Option<String> {
+/// Why the tools are not all there, or cannot be installed where they should; none if they are there.
+pub(crate) fn missing(install: bool, tools: &[Tool]) -> Option<String> {
     for tool in tools {
         let there = || {
             let mut probe = Command::new(tool.probe[0]);
@@ -47,7 +46,7 @@ fn missing(setup: &Setup, tools: &[Tool]) -> Option<String> {
             continue;
         }
         let packages = tool.packages.join(" ");
-        if !setup.install {
+        if !install {
             return Some(format!(
                 "{} is not installed (apt-get install {packages})",
                 tool.name
@@ -69,53 +68,6 @@ fn xtask(words: &[&str]) -> Result<Command> {
     Ok(command)
 }
 
-/// A processor of phones, emulated.
-const QEMU: Tool = Tool {
-    name: "qemu-aarch64",
-    probe: &["qemu-aarch64", "--version"],
-    packages: &["qemu-user"],
-};
-const ARM64_GCC: Tool = Tool {
-    name: "a C compiler for arm64",
-    probe: &["aarch64-linux-gnu-gcc", "--version"],
-    packages: &["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"],
-};
-
-/// What is emulated, as qemu names it: all extensions; the dot products without i8mm; neither.
-const ARM64: [&str; 3] = ["max", "neoverse-n1", "cortex-a53"];
-
-/// The kernels on the processors of phones.
-pub(crate) fn arm64(setup: &Setup) -> Result<Plan> {
-    const TARGET: &str = "aarch64-unknown-linux-gnu";
-    if let Some(why) = missing(setup, &[QEMU, ARM64_GCC]) {
-        return Ok(Plan::NotRun(why));
-    }
-    let toolchain = match Toolchain::of(TARGET) {
-        Ok(toolchain) => toolchain,
-        Err(failure) => return Ok(Plan::NotRun(failure.to_string())),
-    };
-    let test = |cpu: &str| {
-        let mut cargo = toolchain.cargo();
-        cargo
-            .current_dir(process::root())
-            .args(["test", "--release", "--package", "dormouse-kernels"])
-            .args(["--lib", "--tests", "--target", TARGET, "--target-dir"])
-            .arg(rust::target_dir())
-            // Static, so that the emulator needs no libraries of that architecture.
-            .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-            .env(
-                "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER",
-                "aarch64-linux-gnu-gcc",
-            )
-            .env(
-                "CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER",
-                format!("qemu-aarch64 -cpu {cpu}"),
-            );
-        cargo
-    };
-    Ok(Plan::Run(ARM64.iter().map(|cpu| test(cpu)).collect()))
-}
-
 /// The folder of real models; none where they cannot be fetched, and why.
 fn models() -> std::result::Result<PathBuf, String> {
     Fetcher::from_env()
@@ -125,7 +77,7 @@ fn models() -> std::result::Result<PathBuf, String> {
 
 /// The bridge's own tests, a Java VM in one of them.
 pub(crate) fn ffi(setup: &Setup) -> Result<Plan> {
-    if let Some(why) = missing(setup, &[JDK]) {
+    if let Some(why) = missing(setup.install, &[JDK]) {
         return Ok(Plan::NotRun(why));
     }
     let folder = match models() {
@@ -143,7 +95,7 @@ pub(crate) fn ffi(setup: &Setup) -> Result<Plan> {
 
 /// The Kotlin layer on this machine's Java VM, with the real library.
 pub(crate) fn kotlin(setup: &Setup) -> Result<Plan> {
-    if let Some(why) = missing(setup, &[JDK, MAVEN]) {
+    if let Some(why) = missing(setup.install, &[JDK, MAVEN]) {
         return Ok(Plan::NotRun(why));
     }
     let folder = match models() {
@@ -233,7 +185,7 @@ fn script(path: &str) -> Command {
 /// The AAR, built and opened again, with the library that phones use or with all; then the checks of
 /// what a consumer gets: its graph, the level of the API, and shrinking.
 pub(crate) fn android(setup: &Setup) -> Result<Plan> {
-    if let Some(why) = missing(setup, &[JDK, MAVEN, UNZIP]) {
+    if let Some(why) = missing(setup.install, &[JDK, MAVEN, UNZIP]) {
         return Ok(Plan::NotRun(why));
     }
     let mut package = xtask(&["package", "android", "--smoke"])?;

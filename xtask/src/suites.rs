@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::arm64;
 use crate::failure::Result;
 use crate::fetch::Fetcher;
 use crate::fuzz;
@@ -126,7 +127,7 @@ pub(crate) const SUITES: &[Suite] = &[
         name: "arm64",
         about: "the kernels on emulated phones: with i8mm, with dot products alone, with neither",
         budget: Duration::from_secs(360),
-        plan: platforms::arm64,
+        plan: arm64::suite,
     },
     Suite {
         name: "ffi",
