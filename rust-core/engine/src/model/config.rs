@@ -272,6 +272,12 @@ impl Hyper<'_> {
         }
         let ropes = self.ropes(style, head_dim)?;
         let n_vocab = match self.meta.strings("tokenizer.ggml.tokens")? {
+            Some(tokens) if tokens.is_empty() => {
+                return Err(Error::corrupt(
+                    "tokenizer.ggml.tokens",
+                    "a vocabulary of no tokens",
+                ));
+            }
             Some(tokens) => tokens.len(),
             None => self.width("vocab_size")?,
         };

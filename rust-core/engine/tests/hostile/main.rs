@@ -416,6 +416,7 @@ fn vocabularies_of_one_and_of_many_stay_in_bounds() {
             .u32("tokenizer.ggml.eos_token_id", 0)
     };
     for (what, pieces, file, usable) in [
+        ("no pieces", 1, spm(&[]), false),
         ("one piece", 1, spm(&["a".into()]), true),
         (
             "one unknown piece",
