@@ -27,8 +27,8 @@ pub(crate) struct GroupMeta {
     pub(crate) s: f32,
     /// Sums of the integers of both halves, for weights stored with an offset.
     pub(crate) sums: [i16; 2],
-    /// Rounds the size up to a power of two.
-    pub(crate) spare: u32,
+    /// Their sum.
+    pub(crate) sum: i32,
 }
 
 // SAFETY: four numbers of four bytes, no padding.

@@ -65,7 +65,7 @@ pub(crate) unsafe fn quantize(x: &[f32], ints: &mut [i8], meta: &mut [GroupMeta]
             d,
             s: d * (low + high) as f32,
             sums: [low as i16, high as i16],
-            spare: 0,
+            sum: low + high,
         };
     }
 }

@@ -35,9 +35,11 @@ unsafe fn widened(pairs: __m256i) -> __m256i {
 
 impl Simd for Avx2 {
     const SLOTS: usize = 2;
+    const GEMV_TILES: usize = 1;
     const PANELS: usize = 1;
     const BATCH: [usize; 2] = [4, 0];
     const SIGNED_EXCESS: i16 = 0;
+    const SIGNED_PANELS: bool = false;
 
     type Bytes = __m256i;
     type Ints = __m256i;
@@ -72,6 +74,15 @@ impl Simd for Avx2 {
             let select = _mm256_set1_epi64x(0x8040_2010_0804_0201u64 as i64);
             let bits = _mm256_and_si256(_mm256_shuffle_epi8(bits, spread), select);
             _mm256_cmpeq_epi8(bits, select)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_words(tile: Tile, at: usize) -> __m256i {
+        // SAFETY: see above.
+        unsafe {
+            let w = |row: usize| read_unaligned(tile.at(row, at).cast::<i32>());
+            _mm256_setr_epi32(w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7))
         }
     }
 
@@ -125,6 +136,12 @@ impl Simd for Avx2 {
                 _mm256_mullo_epi16(_mm256_andnot_si256(low, a), _mm256_srli_epi16::<8>(factors));
             _mm256_or_si256(_mm256_and_si256(even, low), odd)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn sub_bytes(a: __m256i, less: u8) -> __m256i {
+        // SAFETY: see above.
+        unsafe { _mm256_sub_epi8(a, _mm256_set1_epi8(less as i8)) }
     }
 
     #[inline(always)]
@@ -318,34 +335,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn byte<const G: usize>(even: *const u64, odd: *const u64) -> __m256i {
+    unsafe fn byte<const G: usize>(words: __m256i) -> __m256i {
         // SAFETY: see above.
         unsafe {
-            let even = _mm256_srlv_epi64(
-                _mm256_loadu_si256(even.cast()),
-                _mm256_set1_epi64x(8 * G as i64),
-            );
-            let odd = _mm256_srlv_epi64(
-                _mm256_loadu_si256(odd.cast()),
-                _mm256_set1_epi64x(8 * G as i64),
-            );
-            let even = _mm256_and_si256(even, _mm256_set1_epi64x(0xff));
-            let odd = _mm256_slli_epi64::<32>(_mm256_and_si256(odd, _mm256_set1_epi64x(0xff)));
-            _mm256_or_si256(even, odd)
+            let down = _mm_cvtsi32_si128(8 * G as i32);
+            _mm256_and_si256(_mm256_srl_epi32(words, down), _mm256_set1_epi32(0xff))
         }
     }
 
     #[inline(always)]
-    unsafe fn byte_pair<const G: usize>(even: *const u64, odd: *const u64) -> __m256i {
+    unsafe fn byte_pair<const G: usize>(words: __m256i) -> __m256i {
         // SAFETY: see above.
         unsafe {
-            let to_even =
-                _mm256_broadcastsi128_si256(_mm_loadu_si128(pair_places::<G, 0>().as_ptr().cast()));
-            let to_odd =
-                _mm256_broadcastsi128_si256(_mm_loadu_si128(pair_places::<G, 4>().as_ptr().cast()));
-            let even = _mm256_shuffle_epi8(_mm256_loadu_si256(even.cast()), to_even);
-            let odd = _mm256_shuffle_epi8(_mm256_loadu_si256(odd.cast()), to_odd);
-            _mm256_srai_epi16::<8>(_mm256_or_si256(even, odd))
+            let places = _mm_loadu_si128(pair_places::<G>().as_ptr().cast());
+            let pairs = _mm256_shuffle_epi8(words, _mm256_broadcastsi128_si256(places));
+            _mm256_srai_epi16::<8>(pairs)
         }
     }
 
@@ -375,8 +379,7 @@ impl Simd for Avx2 {
     unsafe fn load_half_pairs(tile: Tile, at: usize) -> [__m256; 2] {
         // SAFETY: see above.
         unsafe {
-            let w = |row: usize| read_unaligned(tile.at(row, at).cast::<i32>());
-            let pairs = _mm256_setr_epi32(w(0), w(1), w(2), w(3), w(4), w(5), w(6), w(7));
+            let pairs = Self::load_words(tile, at);
             let low = _mm256_and_si256(pairs, _mm256_set1_epi32(0xffff));
             let both = _mm256_packus_epi32(low, _mm256_srli_epi32::<16>(pairs));
             let both = _mm256_permute4x64_epi64::<0b11_01_10_00>(both);

@@ -49,9 +49,11 @@ unsafe fn dpbusd(sums: __m512i, w: __m512i, a: __m512i) -> __m512i {
 // the pointers, and no instruction used needs alignment.
 impl Simd for Avx512Vnni {
     const SLOTS: usize = 4;
+    const GEMV_TILES: usize = 1;
     const PANELS: usize = 2;
     const BATCH: [usize; 2] = [8, 6];
     const SIGNED_EXCESS: i16 = 128;
+    const SIGNED_PANELS: bool = false;
 
     type Bytes = __m512i;
     type Ints = __m512i;
@@ -88,6 +90,18 @@ impl Simd for Avx512Vnni {
         unsafe {
             let slot = |s: usize| u64::from(read_unaligned(tile.at(e + 4 * s, at).cast::<u16>()));
             _mm512_movm_epi8(slot(0) | slot(1) << 16 | slot(2) << 32 | slot(3) << 48)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_words(tile: Tile, at: usize) -> __m512i {
+        // SAFETY: see above.
+        unsafe {
+            let mut words = [0u32; 16];
+            for (row, word) in words.iter_mut().enumerate() {
+                *word = read_unaligned(tile.at(row, at).cast());
+            }
+            _mm512_loadu_si512(words.as_ptr().cast())
         }
     }
 
@@ -141,6 +155,12 @@ impl Simd for Avx512Vnni {
                 _mm512_mullo_epi16(_mm512_andnot_si512(low, a), _mm512_srli_epi16::<8>(factors));
             _mm512_or_si512(_mm512_and_si512(even, low), odd)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn sub_bytes(a: __m512i, less: u8) -> __m512i {
+        // SAFETY: see above.
+        unsafe { _mm512_sub_epi8(a, _mm512_set1_epi8(less as i8)) }
     }
 
     #[inline(always)]
@@ -313,34 +333,21 @@ impl Simd for Avx512Vnni {
     }
 
     #[inline(always)]
-    unsafe fn byte<const G: usize>(even: *const u64, odd: *const u64) -> __m512i {
+    unsafe fn byte<const G: usize>(words: __m512i) -> __m512i {
         // SAFETY: see above.
         unsafe {
-            let even = _mm512_srlv_epi64(
-                _mm512_loadu_si512(even.cast()),
-                _mm512_set1_epi64(8 * G as i64),
-            );
-            let odd = _mm512_srlv_epi64(
-                _mm512_loadu_si512(odd.cast()),
-                _mm512_set1_epi64(8 * G as i64),
-            );
-            let even = _mm512_and_si512(even, _mm512_set1_epi64(0xff));
-            let odd = _mm512_slli_epi64::<32>(_mm512_and_si512(odd, _mm512_set1_epi64(0xff)));
-            _mm512_or_si512(even, odd)
+            let down = _mm_cvtsi32_si128(8 * G as i32);
+            _mm512_and_si512(_mm512_srl_epi32(words, down), _mm512_set1_epi32(0xff))
         }
     }
 
     #[inline(always)]
-    unsafe fn byte_pair<const G: usize>(even: *const u64, odd: *const u64) -> __m512i {
+    unsafe fn byte_pair<const G: usize>(words: __m512i) -> __m512i {
         // SAFETY: see above.
         unsafe {
-            let to_even =
-                _mm512_broadcast_i32x4(_mm_loadu_si128(pair_places::<G, 0>().as_ptr().cast()));
-            let to_odd =
-                _mm512_broadcast_i32x4(_mm_loadu_si128(pair_places::<G, 4>().as_ptr().cast()));
-            let even = _mm512_shuffle_epi8(_mm512_loadu_si512(even.cast()), to_even);
-            let odd = _mm512_shuffle_epi8(_mm512_loadu_si512(odd.cast()), to_odd);
-            _mm512_srai_epi16::<8>(_mm512_or_si512(even, odd))
+            let places = _mm_loadu_si128(pair_places::<G>().as_ptr().cast());
+            let pairs = _mm512_shuffle_epi8(words, _mm512_broadcast_i32x4(places));
+            _mm512_srai_epi16::<8>(pairs)
         }
     }
 
@@ -372,11 +379,7 @@ impl Simd for Avx512Vnni {
     unsafe fn load_half_pairs(tile: Tile, at: usize) -> [__m512; 2] {
         // SAFETY: see above.
         unsafe {
-            let mut pairs = [0u32; 16];
-            for (row, pair) in pairs.iter_mut().enumerate() {
-                *pair = read_unaligned(tile.at(row, at).cast());
-            }
-            let pairs = _mm512_loadu_si512(pairs.as_ptr().cast());
+            let pairs = Self::load_words(tile, at);
             let second = _mm512_srli_epi32::<16>(pairs);
             [
                 _mm512_cvtph_ps(_mm512_cvtepi32_epi16(pairs)),

@@ -10,7 +10,7 @@
 
 use std::ptr::read_unaligned;
 
-use super::packed::{self, Eights, for_groups};
+use super::packed::{self, for_groups};
 use super::{BlockFormat, Group, Packed, nibbles, read_f16};
 use crate::simd::{Class, MAX_LANES, Simd, Tile};
 use crate::types::GgmlType;
@@ -130,15 +130,20 @@ impl Packed for IQ4_XS {
     unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe {
-            let mut scales = Eights::ZERO;
-            for row in 0..S::LANES {
+            let mut scales = [0u64; MAX_LANES];
+            for (row, scales) in scales.iter_mut().enumerate().take(S::LANES) {
                 let high = read_unaligned(tile.at(row, 2).cast::<u16>());
                 let low = read_unaligned(tile.at(row, 4).cast::<u32>());
-                scales.set(row, iq4_scales(high, low));
+                *scales = iq4_scales(high, low);
             }
+            let rows = Tile {
+                first: scales.as_ptr().cast(),
+                stride: size_of::<u64>(),
+            };
+            let scales = [S::load_words(rows, 0), S::load_words(rows, 4)];
             let d = S::load_halves(tile, 0);
             for_groups!(8, G => {
-                let scale = S::sub(scales.byte::<S, G>(), S::splat_int(32));
+                let scale = S::sub(packed::byte_of::<S, G>(scales), S::splat_int(32));
                 let scale = S::mul_floats(d, S::to_floats(scale));
                 S::store_floats(out.add(G * Self::PLACES * S::LANES), scale);
             });

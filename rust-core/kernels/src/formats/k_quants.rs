@@ -18,7 +18,7 @@
 
 use std::ptr::read_unaligned;
 
-use super::packed::{self, Eights, for_groups};
+use super::packed::{self, for_groups};
 use super::{BlockFormat, GROUP, Group, Minimum, Packed, read_f16};
 use crate::simd::{Class, MAX_LANES, Simd, Tile};
 use crate::types::GgmlType;
@@ -244,35 +244,45 @@ unsafe fn k_nibbles<S: Simd, const G: usize, const H: usize>(
     }
 }
 
-/// Scales and minima of a K block's eight groups.
+/// The low nibbles of bytes, and the high ones.
 #[inline(always)]
-unsafe fn k_scale_panel<S: Simd>(tile: Tile, out: *mut f32) {
-    let (mut scales, mut mins) = (Eights::ZERO, Eights::ZERO);
+unsafe fn two_nibbles<S: Simd>(bytes: S::Bytes) -> [S::Bytes; 2] {
     // SAFETY: by the caller's promise.
     unsafe {
-        for row in 0..S::LANES {
-            let (scale, min) = k_scales(&read_unaligned(tile.at(row, 4).cast::<[u8; 12]>()));
-            scales.set(row, scale);
-            mins.set(row, min);
-        }
+        let low = S::splat(15);
+        [S::and(bytes, low), S::and(S::shr::<4>(bytes), low)]
+    }
+}
+
+/// Scales and minima of a K block's eight groups: [`k_scales`] for a tile of rows.
+#[inline(always)]
+unsafe fn k_scale_panel<S: Simd>(tile: Tile, out: *mut f32) {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let upper = |bytes| S::and(S::shr::<2>(bytes), S::splat(0x30));
+        let (first, second) = (S::load_words(tile, 4), S::load_words(tile, 8));
+        let [third, fourth] = two_nibbles::<S>(S::load_words(tile, 12));
+        let lower = S::splat(0x3f);
+        let scales = [S::and(first, lower), S::or(third, upper(first))];
+        let mins = [S::and(second, lower), S::or(fourth, upper(second))];
         let [d, min] = S::load_half_pairs(tile, 0);
         let min = S::neg_floats(min);
         for_groups!(8, G => {
             let out = out.add(G * Q4_K::PLACES * S::LANES);
-            let scale = S::to_floats(scales.byte::<S, G>());
+            let scale = S::to_floats(packed::byte_of::<S, G>(scales));
             S::store_floats(out, S::mul_floats(d, scale));
-            let factor = S::to_floats(mins.byte::<S, G>());
+            let factor = S::to_floats(packed::byte_of::<S, G>(mins));
             S::store_floats(out.add(S::LANES), S::mul_floats(min, factor));
         });
     }
 }
 
-/// Writes the scale `d` and pairs of signed 8-bit factors, of the first four groups and of the
-/// others, from place `at` of each group on.
+/// Writes the scale `d` and pairs of signed 8-bit factors, two for each group, from place `at` of each
+/// group on.
 #[inline(always)]
 unsafe fn put_pairs<S: Simd, F: Packed>(
     d: S::Floats,
-    factors: &[Eights; 2],
+    factors: [S::Bytes; 4],
     out: *mut f32,
     at: usize,
 ) {
@@ -281,15 +291,21 @@ unsafe fn put_pairs<S: Simd, F: Packed>(
         for_groups!(8, G => {
             let out = out.add((G * F::PLACES + at) * S::LANES);
             S::store_floats(out, d);
-            let pairs = match G {
-                0 | 4 => factors[G / 4].pair::<S, 0>(),
-                1 | 5 => factors[G / 4].pair::<S, 1>(),
-                2 | 6 => factors[G / 4].pair::<S, 2>(),
-                _ => factors[G / 4].pair::<S, 3>(),
+            let pairs = if G.is_multiple_of(2) {
+                S::byte_pair::<0>(factors[G / 2])
+            } else {
+                S::byte_pair::<1>(factors[G / 2])
             };
             S::store_ints(out.add(S::LANES), pairs);
         });
     }
+}
+
+/// Four words of each row.
+#[inline(always)]
+unsafe fn load_four<S: Simd>(tile: Tile, at: usize) -> [S::Bytes; 4] {
+    // SAFETY: by the caller's promise.
+    std::array::from_fn(|i| unsafe { S::load_words(tile, at + 4 * i) })
 }
 
 impl Packed for Q2_K {
@@ -305,18 +321,15 @@ impl Packed for Q2_K {
     unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe {
-            let mut scales = [Eights::ZERO; 2];
-            let mut mins = [Eights::ZERO; 2];
-            for row in 0..S::LANES {
-                let bytes = read_unaligned(tile.at(row, 0).cast::<[u64; 2]>());
-                for (i, bytes) in bytes.into_iter().enumerate() {
-                    scales[i].set(row, bytes & 0x0f0f_0f0f_0f0f_0f0f);
-                    mins[i].set(row, bytes >> 4 & 0x0f0f_0f0f_0f0f_0f0f);
-                }
-            }
+            let nibbles = load_four::<S>(tile, 0).map(|word| two_nibbles::<S>(word));
             let min = S::neg_floats(S::load_halves(tile, 82));
-            put_pairs::<S, Self>(S::load_halves(tile, 80), &scales, out, 0);
-            put_pairs::<S, Self>(min, &mins, out, 2);
+            put_pairs::<S, Self>(
+                S::load_halves(tile, 80),
+                nibbles.map(|both| both[0]),
+                out,
+                0,
+            );
+            put_pairs::<S, Self>(min, nibbles.map(|both| both[1]), out, 2);
         }
     }
 }
@@ -340,18 +353,19 @@ impl Packed for Q3_K {
     unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe {
-            let mut scales = [Eights::ZERO; 2];
-            for row in 0..S::LANES {
-                let scale = q3_scales(&read_unaligned(tile.at(row, 96).cast::<[u8; 12]>()));
-                // 32 less in each byte; a set upper bit keeps what is borrowed from crossing.
-                let less = |x: u64| {
-                    let upper = 0x8080_8080_8080_8080;
-                    ((x | upper) - 0x2020_2020_2020_2020) ^ upper
-                };
-                scales[0].set(row, less(scale as u64));
-                scales[1].set(row, less((scale >> 64) as u64));
-            }
-            put_pairs::<S, Self>(S::load_halves(tile, 108), &scales, out, 0);
+            // `q3_scales` for a tile of rows.
+            let [first, third] = two_nibbles::<S>(S::load_words(tile, 96));
+            let [second, fourth] = two_nibbles::<S>(S::load_words(tile, 100));
+            let upper = S::load_words(tile, 104);
+            let two = |bytes| S::and(bytes, S::splat(0x30));
+            let scales = [
+                S::or(first, two(S::shl::<4>(upper))),
+                S::or(second, two(S::shl::<2>(upper))),
+                S::or(third, two(upper)),
+                S::or(fourth, two(S::shr::<2>(upper))),
+            ];
+            let scales = scales.map(|scales| S::sub_bytes(scales, 32));
+            put_pairs::<S, Self>(S::load_halves(tile, 108), scales, out, 0);
         }
     }
 }
@@ -423,13 +437,8 @@ impl Packed for Q6_K {
     unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe {
-            let mut scales = [Eights::ZERO; 2];
-            for row in 0..S::LANES {
-                let bytes = read_unaligned(tile.at(row, 192).cast::<[u64; 2]>());
-                scales[0].set(row, bytes[0]);
-                scales[1].set(row, bytes[1]);
-            }
-            put_pairs::<S, Self>(S::load_halves(tile, 208), &scales, out, 0);
+            let scales = load_four::<S>(tile, 192);
+            put_pairs::<S, Self>(S::load_halves(tile, 208), scales, out, 0);
         }
     }
 }

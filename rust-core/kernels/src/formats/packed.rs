@@ -2,7 +2,7 @@
 //! side by side. All that the fast kernels know of a format is here and in its own module.
 
 use super::{BlockFormat, Minimum};
-use crate::simd::{Class, MAX_LANES, Simd, Tile};
+use crate::simd::{Class, Simd, Tile};
 
 /// The most places that a group has in a panel of scales.
 pub(crate) const MAX_PLACES: usize = 4;
@@ -50,41 +50,17 @@ pub(super) unsafe fn nibbles<S: Simd, const HIGH: usize>(
     }
 }
 
-/// Eight bytes of each row, those of even rows and those of odd ones.
-#[derive(Clone, Copy)]
-pub(super) struct Eights {
-    pub(super) even: [u64; MAX_LANES / 2],
-    pub(super) odd: [u64; MAX_LANES / 2],
-}
-
-impl Eights {
-    pub(super) const ZERO: Eights = Eights {
-        even: [0; MAX_LANES / 2],
-        odd: [0; MAX_LANES / 2],
-    };
-
-    #[inline(always)]
-    pub(super) fn set(&mut self, row: usize, bytes: u64) {
-        let side = if row.is_multiple_of(2) {
-            &mut self.even
-        } else {
-            &mut self.odd
-        };
-        side[row / 2] = bytes;
-    }
-
-    /// Byte `G` of each row.
-    #[inline(always)]
-    pub(super) unsafe fn byte<S: Simd, const G: usize>(&self) -> S::Ints {
-        // SAFETY: the arrays have room for any tile; the instruction set is the caller's promise.
-        unsafe { S::byte::<G>(self.even.as_ptr(), self.odd.as_ptr()) }
-    }
-
-    /// Signed bytes `2G` and `2G + 1` of each row as a pair of 16 bits.
-    #[inline(always)]
-    pub(super) unsafe fn pair<S: Simd, const G: usize>(&self) -> S::Ints {
-        // SAFETY: as above.
-        unsafe { S::byte_pair::<G>(self.even.as_ptr(), self.odd.as_ptr()) }
+/// Byte `G` of the eight that each row has in two words.
+#[inline(always)]
+pub(super) unsafe fn byte_of<S: Simd, const G: usize>(words: [S::Bytes; 2]) -> S::Ints {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match G % 4 {
+            0 => S::byte::<0>(words[G / 4]),
+            1 => S::byte::<1>(words[G / 4]),
+            2 => S::byte::<2>(words[G / 4]),
+            _ => S::byte::<3>(words[G / 4]),
+        }
     }
 }
 
@@ -101,7 +77,7 @@ pub(super) unsafe fn one_scale<S: Simd, F: Packed>(d: S::Floats, out: *mut f32) 
 /// a format has not, nothing is compiled.
 macro_rules! for_groups {
     ($count:expr, $g:ident => $body:expr) => {
-        for_groups!(@ $count, $g, $body, [0 1 2 3 4 5 6 7])
+        $crate::formats::packed::for_groups!(@ $count, $g, $body, [0 1 2 3 4 5 6 7])
     };
     (@ $count:expr, $g:ident, $body:expr, [$($n:literal)*]) => {
         $(if const { $n < $count } {
@@ -112,3 +88,16 @@ macro_rules! for_groups {
 }
 
 pub(crate) use for_groups;
+
+/// Does something for each of up to eight rows, `$row` a constant in it: a loop that the compiler must
+/// not keep, as registers have no indices.
+macro_rules! for_rows {
+    ($count:expr, $row:ident => $body:expr) => {
+        $crate::formats::packed::for_groups!($count, ROW => {
+            let $row = ROW;
+            $body
+        })
+    };
+}
+
+pub(crate) use for_rows;

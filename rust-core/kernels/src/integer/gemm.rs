@@ -9,7 +9,7 @@
 
 use super::{Panel, Room, accumulate, finish, prefetch_next};
 use crate::activations::GroupMeta;
-use crate::formats::packed::for_groups;
+use crate::formats::packed::{for_groups, for_rows};
 use crate::formats::{GROUP, Packed};
 use crate::simd::{Simd, Tile};
 
@@ -35,7 +35,7 @@ pub(super) unsafe fn unpack<S: Simd, F: Packed>(
             let block = tile.skip(b * F::BLOCK_BYTES);
             F::scales::<S>(block, scales.add(b * F::GROUPS * F::PLACES * S::LANES));
             for_groups!(F::GROUPS, G => {
-                prefetch_next::<S, F>(tile, blocks, b, G);
+                prefetch_next::<S, F>(tile, 1, blocks, b, G);
                 let panel = panel.add((b * F::GROUPS + G) * panel_group::<S>());
                 let first = [
                     F::half::<S, G, 0>(block, 0),
@@ -43,17 +43,28 @@ pub(super) unsafe fn unpack<S: Simd, F: Packed>(
                     F::half::<S, G, 0>(block, 2),
                     F::half::<S, G, 0>(block, 3),
                 ];
-                S::store_panel(first, panel);
+                S::store_panel(first.map(|half| without_offset::<S, F>(half)), panel);
                 let second = [
                     F::half::<S, G, 1>(block, 0),
                     F::half::<S, G, 1>(block, 1),
                     F::half::<S, G, 1>(block, 2),
                     F::half::<S, G, 1>(block, 3),
                 ];
-                S::store_panel(second, panel.add(panel_group::<S>() / 2));
+                let panel = panel.add(panel_group::<S>() / 2);
+                S::store_panel(second.map(|half| without_offset::<S, F>(half)), panel);
             });
         }
     }
+}
+
+/// Half a group as panels hold it.
+#[inline(always)]
+unsafe fn without_offset<S: Simd, F: Packed>(half: S::Bytes) -> S::Bytes {
+    if !S::SIGNED_PANELS || F::OFFSET == 0 {
+        return half;
+    }
+    // SAFETY: by the caller's promise.
+    unsafe { S::sub_bytes(half, F::OFFSET as u8) }
 }
 
 /// The dot products of the rows of `P` panels with `M` activation rows, one after the other in
@@ -81,14 +92,18 @@ pub(super) unsafe fn dots<S: Simd, F: Packed, const M: usize, const P: usize>(
             let sums =
                 S::panel_products::<F, M, P>(panels, scales, ints.add(g * GROUP), groups * GROUP);
             for p in 0..P {
-                for m in 0..M {
+                for_rows!(M, m => {
                     let panel = Panel {
                         scales: scales[p],
                         meta: meta.add(m * groups + g),
                     };
-                    let sums = finish::<S, F>(sums[p][m], panel);
+                    let sums = if S::SIGNED_PANELS {
+                        sums[p][m]
+                    } else {
+                        finish::<S, F>(sums[p][m], panel)
+                    };
                     acc[p][m] = accumulate::<S, F>(acc[p][m], sums, panel);
-                }
+                });
             }
         }
         acc

@@ -107,10 +107,22 @@ impl<F: Packed> IntKernel for IntRows<'_, F> {
             unsafe {
                 let (here, out) = tile(first);
                 if x.rows() < UNPACK_FROM {
+                    // Two tiles share the activations where registers suffice.
+                    if S::GEMV_TILES == 2 && first + S::LANES < rows.end {
+                        let (there, out2) = tile(first + S::LANES);
+                        for r in 0..x.rows() {
+                            let (ints, meta) = row(r);
+                            let sums = gemv::dot::<S, F, 2>([here, there], blocks, ints, meta);
+                            out.store::<S>(r, sums[0]);
+                            out2.store::<S>(r, sums[1]);
+                        }
+                        first += 2 * S::LANES;
+                        continue;
+                    }
                     for r in 0..x.rows() {
                         let (ints, meta) = row(r);
-                        let sums = gemv::dot::<S, F>(here, blocks, room[0].scales, ints, meta);
-                        out.store::<S>(r, sums);
+                        let sums = gemv::dot::<S, F, 1>([here], blocks, ints, meta);
+                        out.store::<S>(r, sums[0]);
                     }
                     first += S::LANES;
                     continue;
@@ -244,12 +256,12 @@ unsafe fn accumulate<S: Simd, F: Packed>(acc: S::Floats, sums: S::Ints, panel: P
     }
 }
 
-/// Asks for the share of group `g` in what block `b` of the next tile occupies. It follows in memory,
+/// Asks for the share of group `g` in what block `b` of the next `tiles` tiles occupies. It follows in memory,
 /// and arrives while this one is worked on; an address past the end of the weights does no harm. Many
 /// lines asked for at once would keep those waiting that are needed now.
 #[inline(always)]
-fn prefetch_next<S: Simd, F: Packed>(tile: Tile, blocks: usize, b: usize, g: usize) {
-    let bytes = S::LANES * F::BLOCK_BYTES;
+fn prefetch_next<S: Simd, F: Packed>(tile: Tile, tiles: usize, blocks: usize, b: usize, g: usize) {
+    let bytes = tiles * S::LANES * F::BLOCK_BYTES;
     let share = bytes / F::GROUPS;
     let ahead = (blocks * bytes).max(PREFETCH) + b * bytes + g * share;
     prefetch_lines(tile.first.wrapping_add(ahead), share);

@@ -19,6 +19,7 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::simd::DOTPROD;
+use crate::formats::packed::for_rows;
 
 // SAFETY of all blocks below: the caller of each function has checked the processor, and vouches
 // for 64 bytes of a half's panel, two halves where products are taken, and 32 activations in each of
@@ -67,9 +68,10 @@ unsafe fn store(columns: [uint64x2_t; 4], panel: *mut u8) {
     }
 }
 
-/// The sums of both halves of a group, a lane for each row, for `M` rows of activations.
+/// The sums of both halves of a group, a lane for each row, for `M` rows of activations. Unless the halves
+/// are `APART`, the first has the sums of both, and the second is 0.
 #[inline(always)]
-pub(super) unsafe fn products_by_fours<const SET: u8, const M: usize>(
+pub(super) unsafe fn products_by_fours<const SET: u8, const APART: bool, const M: usize>(
     panel: *const u8,
     ints: *const i8,
     stride: usize,
@@ -77,12 +79,14 @@ pub(super) unsafe fn products_by_fours<const SET: u8, const M: usize>(
     // SAFETY: see above.
     unsafe {
         let mut sums = [[vdupq_n_s32(0); M]; 2];
-        for half in 0..2 {
-            let w = load(panel, half);
-            for m in 0..M {
+        let w = [load(panel, 0), load(panel, 1)];
+        for_rows!(M, m => {
+            for half in 0..2 {
+                let w = w[half];
                 let a = vld1q_s8(ints.add(m * stride + 16 * half));
-                let sum = sums[half][m];
-                sums[half][m] = if SET >= DOTPROD {
+                let into = if APART { half } else { 0 };
+                let sum = sums[into][m];
+                sums[into][m] = if SET >= DOTPROD {
                     let sum = sdot_lane::<0>(sum, w[0], a);
                     let sum = sdot_lane::<1>(sum, w[1], a);
                     let sum = sdot_lane::<2>(sum, w[2], a);
@@ -95,13 +99,12 @@ pub(super) unsafe fn products_by_fours<const SET: u8, const M: usize>(
                     four::<3>(sum, w[3], a)
                 };
             }
-        }
+        });
         sums
     }
 }
 
 /// As [`products_by_fours`], two rows of activations at a time; one that is left over is taken twice.
-/// Unless the halves are `APART`, the first has the sums of both, and the second is 0.
 #[inline(always)]
 pub(super) unsafe fn products_by_eights<const APART: bool, const M: usize>(
     panel: *const u8,
@@ -113,7 +116,8 @@ pub(super) unsafe fn products_by_eights<const APART: bool, const M: usize>(
         let zero = vdupq_n_s32(0);
         let mut sums = [[zero; M]; 2];
         let w = [load(panel, 0), load(panel, 1)];
-        for m in (0..M).step_by(2) {
+        for_rows!(M.div_ceil(2), pair => {
+            let m = 2 * pair;
             let other = (m + 1).min(M - 1);
             let (mut rows01, mut rows23) = (zero, zero);
             for half in 0..2 {
@@ -130,7 +134,7 @@ pub(super) unsafe fn products_by_eights<const APART: bool, const M: usize>(
                     (rows01, rows23) = (zero, zero);
                 }
             }
-        }
+        });
         sums
     }
 }

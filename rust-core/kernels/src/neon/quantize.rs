@@ -52,7 +52,7 @@ pub(crate) unsafe fn quantize(x: &[f32], ints: &mut [i8], meta: &mut [GroupMeta]
                 d,
                 s: d * f32::from(sums[0] + sums[1]),
                 sums,
-                spare: 0,
+                sum: (sums[0] + sums[1]).into(),
             };
         }
     }

@@ -9,6 +9,7 @@ use std::ptr::read_unaligned;
 use super::panel;
 use crate::activations::GroupMeta;
 use crate::formats::Packed;
+use crate::formats::packed::for_rows;
 use crate::simd::{Class, MAX_PANELS, Simd, Tile};
 
 /// NEON with none of its extensions for 8-bit integers.
@@ -52,13 +53,25 @@ unsafe fn products(w: int8x16_t, a: int8x16_t) -> int16x8_t {
 // the pointers, and no instruction used needs alignment beyond that of the elements' bytes.
 impl<const SET: u8> Simd for Neon<SET> {
     const SLOTS: usize = 1;
+    const GEMV_TILES: usize = 2;
     const PANELS: usize = 1;
     const BATCH: [usize; MAX_PANELS] = [8, 0];
     const SIGNED_EXCESS: i16 = 0;
+    const SIGNED_PANELS: bool = true;
 
     type Bytes = uint8x16_t;
     type Ints = int32x4_t;
     type Floats = float32x4_t;
+
+    #[inline(always)]
+    unsafe fn one_pointer(mut tile: Tile) -> Tile {
+        // SAFETY: nothing is executed. The compiler, not knowing that the pointer is what it was, cannot
+        // make pointers of its own of it that it would have to move all.
+        unsafe {
+            asm!("/* {0} */", inout(reg) tile.first, options(pure, nomem, nostack, preserves_flags));
+        }
+        tile
+    }
 
     #[inline(always)]
     unsafe fn load(tile: Tile, e: usize, at: usize) -> uint8x16_t {
@@ -79,6 +92,18 @@ impl<const SET: u8> Simd for Neon<SET> {
         unsafe {
             let bytes = vcombine_u8(vdup_n_u8(*tile.at(e, at)), vdup_n_u8(*tile.at(e, at + 1)));
             vtstq_u8(bytes, vld1q_u8(BITS.as_ptr()))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_words(tile: Tile, at: usize) -> uint8x16_t {
+        // SAFETY: see above.
+        unsafe {
+            let p = |row: usize| tile.at(row, at).cast::<u32>();
+            let words = vdupq_n_u32(read_unaligned(p(0)));
+            let words = vld1q_lane_u32::<1>(p(1), words);
+            let words = vld1q_lane_u32::<2>(p(2), words);
+            vreinterpretq_u8_u32(vld1q_lane_u32::<3>(p(3), words))
         }
     }
 
@@ -122,6 +147,12 @@ impl<const SET: u8> Simd for Neon<SET> {
     unsafe fn mul_bytes(a: uint8x16_t, factors: &[u8; 16]) -> uint8x16_t {
         // SAFETY: see above; there are 16 factors.
         unsafe { vmulq_u8(a, vld1q_u8(factors.as_ptr())) }
+    }
+
+    #[inline(always)]
+    unsafe fn sub_bytes(a: uint8x16_t, less: u8) -> uint8x16_t {
+        // SAFETY: see above.
+        unsafe { vsubq_u8(a, vdupq_n_u8(less)) }
     }
 
     #[inline(always)]
@@ -199,18 +230,20 @@ impl<const SET: u8> Simd for Neon<SET> {
                     panel::products_by_eights::<true, M>(panels[p], ints, stride)
                 } else if SET == I8MM {
                     panel::products_by_eights::<false, M>(panels[p], ints, stride)
+                } else if scaled {
+                    panel::products_by_fours::<SET, true, M>(panels[p], ints, stride)
                 } else {
-                    panel::products_by_fours::<SET, M>(panels[p], ints, stride)
+                    panel::products_by_fours::<SET, false, M>(panels[p], ints, stride)
                 };
-                let pairs = Self::load_ints(scales[p].add(Self::LANES));
-                for m in 0..M {
-                    out[p][m] = if scaled {
-                        let first = vmulq_s32(first[m], Self::of_pairs::<false>(pairs));
-                        vmlaq_s32(first, second[m], Self::of_pairs::<true>(pairs))
-                    } else {
-                        vaddq_s32(first[m], second[m])
-                    };
+                if !scaled {
+                    out[p] = first;
+                    continue;
                 }
+                let pairs = Self::load_ints(scales[p].add(Self::LANES));
+                for_rows!(M, m => {
+                    let first = vmulq_s32(first[m], Self::of_pairs::<false>(pairs));
+                    out[p][m] = vmlaq_s32(first, second[m], Self::of_pairs::<true>(pairs));
+                });
             }
             out
         }
@@ -219,10 +252,7 @@ impl<const SET: u8> Simd for Neon<SET> {
     #[inline(always)]
     unsafe fn remove(sums: int32x4_t, excess: i16, meta: *const GroupMeta) -> int32x4_t {
         // SAFETY: see above.
-        unsafe {
-            let [first, second] = (*meta).sums.map(i32::from);
-            vsubq_s32(sums, vdupq_n_s32(i32::from(excess) * (first + second)))
-        }
+        unsafe { vmlsq_s32(sums, vdupq_n_s32(excess.into()), vdupq_n_s32((*meta).sum)) }
     }
 
     #[inline(always)]
@@ -285,31 +315,34 @@ impl<const SET: u8> Simd for Neon<SET> {
     }
 
     #[inline(always)]
-    unsafe fn byte<const G: usize>(even: *const u64, odd: *const u64) -> int32x4_t {
+    unsafe fn byte<const G: usize>(words: uint8x16_t) -> int32x4_t {
         // SAFETY: see above.
         unsafe {
-            let down = vdupq_n_s64(-8 * G as i64);
-            let mask = vdupq_n_u64(0xff);
-            let even = vandq_u64(vshlq_u64(vld1q_u64(even), down), mask);
-            let odd = vandq_u64(vshlq_u64(vld1q_u64(odd), down), mask);
-            vreinterpretq_s32_u64(vorrq_u64(even, vshlq_n_u64::<32>(odd)))
+            let words = vreinterpretq_u32_u8(words);
+            let bytes = if G == 3 {
+                vshrq_n_u32::<24>(words)
+            } else {
+                let down = vshlq_u32(words, vdupq_n_s32(-8 * G as i32));
+                vandq_u32(down, vdupq_n_u32(0xff))
+            };
+            vreinterpretq_s32_u32(bytes)
         }
     }
 
     #[inline(always)]
-    unsafe fn byte_pair<const G: usize>(even: *const u64, odd: *const u64) -> int32x4_t {
+    unsafe fn byte_pair<const G: usize>(words: uint8x16_t) -> int32x4_t {
         // SAFETY: see above.
         unsafe {
-            let down = vdupq_n_s64(-16 * G as i64);
-            let mask = vdupq_n_u64(0xffff);
-            let even = vandq_u64(vshlq_u64(vld1q_u64(even), down), mask);
-            let odd = vandq_u64(vshlq_u64(vld1q_u64(odd), down), mask);
-            let both = vreinterpretq_u32_u64(vorrq_u64(even, vshlq_n_u64::<32>(odd)));
-            // Each byte to the upper one of 16 bits, and from there with its sign to the lower.
-            let first = vandq_u32(vshlq_n_u32::<8>(both), vdupq_n_u32(0xff00));
-            let second = vandq_u32(vshlq_n_u32::<16>(both), vdupq_n_u32(0xff00_0000));
-            let pairs = vreinterpretq_s16_u32(vorrq_u32(first, second));
-            vreinterpretq_s32_s16(vshrq_n_s16::<8>(pairs))
+            let words = vreinterpretq_s16_u8(words);
+            // Signed bytes of even number, and of odd, as 16 bits each.
+            let even = vshrq_n_s16::<8>(vshlq_n_s16::<8>(words));
+            let odd = vshrq_n_s16::<8>(words);
+            let pairs = if G == 0 {
+                vtrn1q_s16(even, odd)
+            } else {
+                vtrn2q_s16(even, odd)
+            };
+            vreinterpretq_s32_s16(pairs)
         }
     }
 

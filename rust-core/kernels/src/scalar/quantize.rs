@@ -32,7 +32,7 @@ pub(crate) fn quantize(x: &[f32], ints: &mut [i8], meta: &mut [GroupMeta]) {
             d,
             s,
             sums,
-            spare: 0,
+            sum: (sums[0] + sums[1]).into(),
         };
     }
 }

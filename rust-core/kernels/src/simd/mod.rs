@@ -81,6 +81,8 @@ pub(crate) trait Simd {
     const SLOTS: usize;
     /// Rows in a tile; lanes of 32 bits in a register.
     const LANES: usize = 4 * Self::SLOTS;
+    /// Tiles that are multiplied side by side in place: 1 or 2.
+    const GEMV_TILES: usize;
     /// Panels that are multiplied side by side: at most [`MAX_PANELS`].
     const PANELS: usize;
     /// Activation rows that are multiplied at once with one panel, and with two: those for which
@@ -88,6 +90,8 @@ pub(crate) trait Simd {
     const BATCH: [usize; MAX_PANELS];
     /// What the products take signed weights to exceed their values by.
     const SIGNED_EXCESS: i16;
+    /// Whether panels hold the weights without their offset, as signed bytes.
+    const SIGNED_PANELS: bool;
 
     /// Slots of 16 bytes.
     type Bytes: Copy;
@@ -96,12 +100,21 @@ pub(crate) trait Simd {
     /// Lanes of f32.
     type Floats: Copy;
 
+    /// The tile itself, its rows found from its first one only, if that is faster than a moving pointer for
+    /// each.
+    #[inline(always)]
+    unsafe fn one_pointer(tile: Tile) -> Tile {
+        tile
+    }
+
     /// 16 bytes of each row of register `e`, from byte `at` of the row on.
     unsafe fn load(tile: Tile, e: usize, at: usize) -> Self::Bytes;
     /// Four bytes of each row of register `e`, repeated.
     unsafe fn load_quads(tile: Tile, e: usize, at: usize) -> Self::Bytes;
     /// 16 bits of each row of register `e`: bytes of all ones where a bit is set.
     unsafe fn load_bits(tile: Tile, e: usize, at: usize) -> Self::Bytes;
+    /// Four bytes of each row, the rows in their order: a word for each of the lanes.
+    unsafe fn load_words(tile: Tile, at: usize) -> Self::Bytes;
     /// The same byte everywhere.
     unsafe fn splat(byte: u8) -> Self::Bytes;
     unsafe fn and(a: Self::Bytes, b: Self::Bytes) -> Self::Bytes;
@@ -114,6 +127,8 @@ pub(crate) trait Simd {
     unsafe fn look_up(table: &[i8; 16], indices: Self::Bytes) -> Self::Bytes;
     /// Each slot's bytes times `factors`, modulo 256.
     unsafe fn mul_bytes(a: Self::Bytes, factors: &[u8; 16]) -> Self::Bytes;
+    /// Bytes less another everywhere, modulo 256.
+    unsafe fn sub_bytes(a: Self::Bytes, less: u8) -> Self::Bytes;
     /// Bytes of all ones where an unsigned byte is at least `least`.
     unsafe fn at_least(a: Self::Bytes, least: u8) -> Self::Bytes;
 
@@ -150,11 +165,10 @@ pub(crate) trait Simd {
     unsafe fn splat_int(x: i32) -> Self::Ints;
     unsafe fn load_ints(p: *const f32) -> Self::Ints;
     unsafe fn store_ints(p: *mut f32, x: Self::Ints);
-    /// Byte `g` of the eight that each row has; rows of even number stand in `even`, the others
-    /// in `odd`, so many as there are.
-    unsafe fn byte<const G: usize>(even: *const u64, odd: *const u64) -> Self::Ints;
-    /// Signed bytes `2g` and `2g + 1` as a pair of 16 bits, `g` below 4.
-    unsafe fn byte_pair<const G: usize>(even: *const u64, odd: *const u64) -> Self::Ints;
+    /// Byte `G` of each row's four, unsigned.
+    unsafe fn byte<const G: usize>(words: Self::Bytes) -> Self::Ints;
+    /// Signed bytes `2G` and `2G + 1` of each row's four as a pair of 16 bits.
+    unsafe fn byte_pair<const G: usize>(words: Self::Bytes) -> Self::Ints;
 
     unsafe fn load_floats(p: *const f32) -> Self::Floats;
     unsafe fn store_floats(p: *mut f32, x: Self::Floats);
@@ -170,17 +184,17 @@ pub(crate) trait Simd {
     unsafe fn fma(a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
 }
 
-/// A byte shuffle within slots that takes bytes `2G` and `2G + 1` of each eight to the upper bytes of
-/// a pair of 16 bits, which begins at byte `TO` of the eight: 0 or 4.
+/// A byte shuffle within slots that takes bytes `2G` and `2G + 1` of each four to the upper bytes of
+/// a pair of 16 bits.
 #[cfg(target_arch = "x86_64")]
-pub(crate) const fn pair_places<const G: usize, const TO: usize>() -> &'static [i8; 16] {
+pub(crate) const fn pair_places<const G: usize>() -> &'static [i8; 16] {
     const {
         let mut places = [-128; 16];
         let mut first = 0;
         while first < 16 {
-            places[first + TO + 1] = (first + 2 * G) as i8;
-            places[first + TO + 3] = (first + 2 * G + 1) as i8;
-            first += 8;
+            places[first + 1] = (first + 2 * G) as i8;
+            places[first + 3] = (first + 2 * G + 1) as i8;
+            first += 4;
         }
         &{ places }
     }
