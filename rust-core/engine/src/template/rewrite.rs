@@ -89,7 +89,9 @@ pub(super) fn with_making_paid(source: &str) -> Result<String, Unread> {
         out.push_str(kept);
     };
     for edit in edits {
-        keep(&mut out, &source[done..edit.at]);
+        // Two readings of one place: the tag is not what it was taken for.
+        let kept = source.get(done..edit.at).ok_or(Unread)?;
+        keep(&mut out, kept);
         out.push_str(edit.insert);
         done = edit.at + edit.remove;
     }

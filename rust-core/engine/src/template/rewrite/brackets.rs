@@ -117,6 +117,8 @@ impl Tag {
         let outermost = self.frames.len() == 1;
         match (symbol, self.targets) {
             (".", Targets::Set { .. }) => self.targets = Targets::Set { attribute: true },
+            // Where targets are expected, none has a keyword's value.
+            ("=", Targets::Set { .. } | Targets::With) if !outermost => return Err(Unread),
             ("=", Targets::Set { attribute }) => {
                 self.value = Some((start + symbol.len(), attribute));
                 self.targets = Targets::None;

@@ -284,6 +284,10 @@ fn what_is_no_sum_is_not_read() {
         "{{ (a +) }}",
         "{{ a + | b }}",
         "{% + a %}",
+        // A value where targets are still expected: its brackets and those of the index overlapped.
+        "{% set a b[c=].d + 1 %}",
+        "{% set a[b=] = 1 %}",
+        "{% with a[b=] %}",
     ] {
         assert_eq!(with_making_paid(source), Err(Unread), "{source}");
     }
