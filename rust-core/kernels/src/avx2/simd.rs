@@ -199,6 +199,33 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn dot_tile<F: Packed>(w: [[__m256i; 2]; 4], a: [__m256i; 2]) -> __m256i {
+        // SAFETY: see above.
+        unsafe {
+            if F::CLASS != Class::Unsigned4 {
+                return Self::reduce([
+                    Self::dot_group::<F>(w[0], a),
+                    Self::dot_group::<F>(w[1], a),
+                    Self::dot_group::<F>(w[2], a),
+                    Self::dot_group::<F>(w[3], a),
+                ]);
+            }
+            // Sixteen products of up to 15 * 127 fit into 16 bits, so that two sums a row are left to
+            // widen, and all of them are widened at once.
+            let p = _mm256_add_epi16(pairs::<F>(w[0][0], a[0]), pairs::<F>(w[0][1], a[1]));
+            let q = _mm256_add_epi16(pairs::<F>(w[1][0], a[0]), pairs::<F>(w[1][1], a[1]));
+            let r = _mm256_add_epi16(pairs::<F>(w[2][0], a[0]), pairs::<F>(w[2][1], a[1]));
+            let s = _mm256_add_epi16(pairs::<F>(w[3][0], a[0]), pairs::<F>(w[3][1], a[1]));
+            let low = _mm256_add_epi16(_mm256_unpacklo_epi32(p, q), _mm256_unpackhi_epi32(p, q));
+            let high = _mm256_add_epi16(_mm256_unpacklo_epi32(r, s), _mm256_unpackhi_epi32(r, s));
+            widened(_mm256_add_epi16(
+                _mm256_unpacklo_epi64(low, high),
+                _mm256_unpackhi_epi64(low, high),
+            ))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn store_panel(half: [__m256i; 4], panel: *mut u8) {
         // SAFETY: see above.
         unsafe {

@@ -259,12 +259,13 @@ unsafe fn two_nibbles<S: Simd>(bytes: S::Bytes) -> [S::Bytes; 2] {
 unsafe fn k_scale_panel<S: Simd>(tile: Tile, out: *mut f32) {
     // SAFETY: by the caller's promise.
     unsafe {
-        let upper = |bytes| S::and(S::shr::<2>(bytes), S::splat(0x30));
         let (first, second) = (S::load_words(tile, 4), S::load_words(tile, 8));
         let [third, fourth] = two_nibbles::<S>(S::load_words(tile, 12));
-        let lower = S::splat(0x3f);
-        let scales = [S::and(first, lower), S::or(third, upper(first))];
-        let mins = [S::and(second, lower), S::or(fourth, upper(second))];
+        let (lower, upper) = (S::splat(0x3f), S::splat(0x30));
+        let high = S::and(S::shr::<2>(first), upper);
+        let scales = [S::and(first, lower), S::or(third, high)];
+        let high = S::and(S::shr::<2>(second), upper);
+        let mins = [S::and(second, lower), S::or(fourth, high)];
         let [d, min] = S::load_half_pairs(tile, 0);
         let min = S::neg_floats(min);
         for_groups!(8, G => {
@@ -305,7 +306,14 @@ unsafe fn put_pairs<S: Simd, F: Packed>(
 #[inline(always)]
 unsafe fn load_four<S: Simd>(tile: Tile, at: usize) -> [S::Bytes; 4] {
     // SAFETY: by the caller's promise.
-    std::array::from_fn(|i| unsafe { S::load_words(tile, at + 4 * i) })
+    unsafe {
+        [
+            S::load_words(tile, at),
+            S::load_words(tile, at + 4),
+            S::load_words(tile, at + 8),
+            S::load_words(tile, at + 12),
+        ]
+    }
 }
 
 impl Packed for Q2_K {
@@ -321,15 +329,13 @@ impl Packed for Q2_K {
     unsafe fn scales<S: Simd>(tile: Tile, out: *mut f32) {
         // SAFETY: by the caller's promise.
         unsafe {
-            let nibbles = load_four::<S>(tile, 0).map(|word| two_nibbles::<S>(word));
-            let min = S::neg_floats(S::load_halves(tile, 82));
-            put_pairs::<S, Self>(
-                S::load_halves(tile, 80),
-                nibbles.map(|both| both[0]),
-                out,
-                0,
-            );
-            put_pairs::<S, Self>(min, nibbles.map(|both| both[1]), out, 2);
+            let [a, b, c, d] = load_four::<S>(tile, 0);
+            let (a, b) = (two_nibbles::<S>(a), two_nibbles::<S>(b));
+            let (c, d) = (two_nibbles::<S>(c), two_nibbles::<S>(d));
+            let scales = [a[0], b[0], c[0], d[0]];
+            put_pairs::<S, Self>(S::load_halves(tile, 80), scales, out, 0);
+            let mins = [a[1], b[1], c[1], d[1]];
+            put_pairs::<S, Self>(S::neg_floats(S::load_halves(tile, 82)), mins, out, 2);
         }
     }
 }
@@ -357,14 +363,13 @@ impl Packed for Q3_K {
             let [first, third] = two_nibbles::<S>(S::load_words(tile, 96));
             let [second, fourth] = two_nibbles::<S>(S::load_words(tile, 100));
             let upper = S::load_words(tile, 104);
-            let two = |bytes| S::and(bytes, S::splat(0x30));
+            let two = S::splat(0x30);
             let scales = [
-                S::or(first, two(S::shl::<4>(upper))),
-                S::or(second, two(S::shl::<2>(upper))),
-                S::or(third, two(upper)),
-                S::or(fourth, two(S::shr::<2>(upper))),
+                S::sub_bytes(S::or(first, S::and(S::shl::<4>(upper), two)), 32),
+                S::sub_bytes(S::or(second, S::and(S::shl::<2>(upper), two)), 32),
+                S::sub_bytes(S::or(third, S::and(upper, two)), 32),
+                S::sub_bytes(S::or(fourth, S::and(S::shr::<2>(upper), two)), 32),
             ];
-            let scales = scales.map(|scales| S::sub_bytes(scales, 32));
             put_pairs::<S, Self>(S::load_halves(tile, 108), scales, out, 0);
         }
     }

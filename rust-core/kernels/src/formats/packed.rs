@@ -88,16 +88,3 @@ macro_rules! for_groups {
 }
 
 pub(crate) use for_groups;
-
-/// Does something for each of up to eight rows, `$row` a constant in it: a loop that the compiler must
-/// not keep, as registers have no indices.
-macro_rules! for_rows {
-    ($count:expr, $row:ident => $body:expr) => {
-        $crate::formats::packed::for_groups!($count, ROW => {
-            let $row = ROW;
-            $body
-        })
-    };
-}
-
-pub(crate) use for_rows;

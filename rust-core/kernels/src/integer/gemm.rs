@@ -9,7 +9,7 @@
 
 use super::{Panel, Room, accumulate, finish, prefetch_next};
 use crate::activations::GroupMeta;
-use crate::formats::packed::{for_groups, for_rows};
+use crate::formats::packed::for_groups;
 use crate::formats::{GROUP, Packed};
 use crate::simd::{Simd, Tile};
 
@@ -38,33 +38,40 @@ pub(super) unsafe fn unpack<S: Simd, F: Packed>(
                 prefetch_next::<S, F>(tile, 1, blocks, b, G);
                 let panel = panel.add((b * F::GROUPS + G) * panel_group::<S>());
                 let first = [
-                    F::half::<S, G, 0>(block, 0),
-                    F::half::<S, G, 0>(block, 1),
-                    F::half::<S, G, 0>(block, 2),
-                    F::half::<S, G, 0>(block, 3),
+                    panel_half::<S, F, G, 0>(block, 0),
+                    panel_half::<S, F, G, 0>(block, 1),
+                    panel_half::<S, F, G, 0>(block, 2),
+                    panel_half::<S, F, G, 0>(block, 3),
                 ];
-                S::store_panel(first.map(|half| without_offset::<S, F>(half)), panel);
+                S::store_panel(first, panel);
                 let second = [
-                    F::half::<S, G, 1>(block, 0),
-                    F::half::<S, G, 1>(block, 1),
-                    F::half::<S, G, 1>(block, 2),
-                    F::half::<S, G, 1>(block, 3),
+                    panel_half::<S, F, G, 1>(block, 0),
+                    panel_half::<S, F, G, 1>(block, 1),
+                    panel_half::<S, F, G, 1>(block, 2),
+                    panel_half::<S, F, G, 1>(block, 3),
                 ];
                 let panel = panel.add(panel_group::<S>() / 2);
-                S::store_panel(second.map(|half| without_offset::<S, F>(half)), panel);
+                S::store_panel(second, panel);
             });
         }
     }
 }
 
-/// Half a group as panels hold it.
+/// Half a group, of the rows of register `e`, as panels hold it.
 #[inline(always)]
-unsafe fn without_offset<S: Simd, F: Packed>(half: S::Bytes) -> S::Bytes {
-    if !S::SIGNED_PANELS || F::OFFSET == 0 {
-        return half;
-    }
+unsafe fn panel_half<S: Simd, F: Packed, const G: usize, const H: usize>(
+    tile: Tile,
+    e: usize,
+) -> S::Bytes {
     // SAFETY: by the caller's promise.
-    unsafe { S::sub_bytes(half, F::OFFSET as u8) }
+    unsafe {
+        let half = F::half::<S, G, H>(tile, e);
+        if S::SIGNED_PANELS && F::OFFSET != 0 {
+            S::sub_bytes(half, F::OFFSET as u8)
+        } else {
+            half
+        }
+    }
 }
 
 /// The dot products of the rows of `P` panels with `M` activation rows, one after the other in
@@ -92,7 +99,7 @@ pub(super) unsafe fn dots<S: Simd, F: Packed, const M: usize, const P: usize>(
             let sums =
                 S::panel_products::<F, M, P>(panels, scales, ints.add(g * GROUP), groups * GROUP);
             for p in 0..P {
-                for_rows!(M, m => {
+                for m in 0..M {
                     let panel = Panel {
                         scales: scales[p],
                         meta: meta.add(m * groups + g),
@@ -103,7 +110,7 @@ pub(super) unsafe fn dots<S: Simd, F: Packed, const M: usize, const P: usize>(
                         finish::<S, F>(sums[p][m], panel)
                     };
                     acc[p][m] = accumulate::<S, F>(acc[p][m], sums, panel);
-                });
+                }
             }
         }
         acc

@@ -81,23 +81,12 @@ unsafe fn products<S: Simd, F: Packed, const G: usize>(
                 S::mul(second, S::of_pairs::<true>(pairs)),
             );
         }
-        S::reduce([
-            S::dot_group::<F>(
-                [F::half::<S, G, 0>(tile, 0), F::half::<S, G, 1>(tile, 0)],
-                a,
-            ),
-            S::dot_group::<F>(
-                [F::half::<S, G, 0>(tile, 1), F::half::<S, G, 1>(tile, 1)],
-                a,
-            ),
-            S::dot_group::<F>(
-                [F::half::<S, G, 0>(tile, 2), F::half::<S, G, 1>(tile, 2)],
-                a,
-            ),
-            S::dot_group::<F>(
-                [F::half::<S, G, 0>(tile, 3), F::half::<S, G, 1>(tile, 3)],
-                a,
-            ),
-        ])
+        let w = [
+            [F::half::<S, G, 0>(tile, 0), F::half::<S, G, 1>(tile, 0)],
+            [F::half::<S, G, 0>(tile, 1), F::half::<S, G, 1>(tile, 1)],
+            [F::half::<S, G, 0>(tile, 2), F::half::<S, G, 1>(tile, 2)],
+            [F::half::<S, G, 0>(tile, 3), F::half::<S, G, 1>(tile, 3)],
+        ];
+        S::dot_tile::<F>(w, a)
     }
 }

@@ -19,7 +19,19 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 
 use super::simd::DOTPROD;
-use crate::formats::packed::for_rows;
+
+/// Does something for each of up to eight rows, `$row` a constant in it: a loop that the compiler must
+/// not keep, as registers have no indices.
+macro_rules! for_rows {
+    ($count:expr, $row:ident => $body:expr) => {
+        $crate::formats::packed::for_groups!($count, ROW => {
+            let $row = ROW;
+            $body
+        })
+    };
+}
+
+pub(super) use for_rows;
 
 // SAFETY of all blocks below: the caller of each function has checked the processor, and vouches
 // for 64 bytes of a half's panel, two halves where products are taken, and 32 activations in each of

@@ -6,10 +6,9 @@ use std::arch::aarch64::*;
 use std::arch::asm;
 use std::ptr::read_unaligned;
 
-use super::panel;
+use super::panel::{self, for_rows};
 use crate::activations::GroupMeta;
 use crate::formats::Packed;
-use crate::formats::packed::for_rows;
 use crate::simd::{Class, MAX_PANELS, Simd, Tile};
 
 /// NEON with none of its extensions for 8-bit integers.

@@ -141,6 +141,21 @@ pub(crate) trait Simd {
     /// The sums of each slot's four lanes, a lane for each row of the tile.
     unsafe fn reduce(parts: [Self::Ints; 4]) -> Self::Ints;
 
+    /// Products of a whole group, a lane for each row of the tile. (No closures: the compiler may leave
+    /// one outside of the function that has the instructions enabled.)
+    #[inline(always)]
+    unsafe fn dot_tile<F: Packed>(w: [[Self::Bytes; 2]; 4], a: [Self::Bytes; 2]) -> Self::Ints {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            Self::reduce([
+                Self::dot_group::<F>(w[0], a),
+                Self::dot_group::<F>(w[1], a),
+                Self::dot_group::<F>(w[2], a),
+                Self::dot_group::<F>(w[3], a),
+            ])
+        }
+    }
+
     /// Writes half a group of a tile to a panel: `64 * SLOTS` bytes.
     unsafe fn store_panel(half: [Self::Bytes; 4], panel: *mut u8);
     /// Products of a group of `P` panels (`128 * SLOTS` bytes each) with `M` rows of activations,
