@@ -98,11 +98,10 @@ impl<const SET: u8> Simd for Neon<SET> {
     unsafe fn load_words(tile: Tile, at: usize) -> uint8x16_t {
         // SAFETY: see above.
         unsafe {
-            let p = |row: usize| tile.at(row, at).cast::<u32>();
-            let words = vdupq_n_u32(read_unaligned(p(0)));
-            let words = vld1q_lane_u32::<1>(p(1), words);
-            let words = vld1q_lane_u32::<2>(p(2), words);
-            vreinterpretq_u8_u32(vld1q_lane_u32::<3>(p(3), words))
+            let w = |row: usize| read_unaligned(tile.at(row, at).cast::<u32>());
+            let words = vsetq_lane_u32::<1>(w(1), vdupq_n_u32(w(0)));
+            let words = vsetq_lane_u32::<2>(w(2), words);
+            vreinterpretq_u8_u32(vsetq_lane_u32::<3>(w(3), words))
         }
     }
 
